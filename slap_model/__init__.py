@@ -1,0 +1,1 @@
+"""SLAP: an audio encoder and a frozen text tower in one space, trained from speakers' descriptions."""

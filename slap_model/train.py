@@ -23,7 +23,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from slap_model import config
-from slap_model.data import Manifest, ManifestError, TrainingSet
+from slap_model.data import TrainingSet
+from slap_model.manifest import Manifest, ManifestError
 from slap_model.model import CheckpointError, Slap, SlapTask, newest_checkpoint
 
 

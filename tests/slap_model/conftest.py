@@ -12,7 +12,7 @@ import soundfile
 from pipelines import manifest as manifests
 from pipelines.shards import plan, write_shard
 from slap_model import config
-from slap_model.data import Manifest
+from slap_model.manifest import Manifest
 
 TEXTS = {"sex=female": "A woman is speaking.", "sex=male": "A man is speaking."}
 

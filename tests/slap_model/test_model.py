@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from slap_model import config
-from slap_model.data import Manifest, TrainingSet
+from slap_model.data import TrainingSet
 from slap_model.losses import patchify
+from slap_model.manifest import Manifest
 from slap_model.model import CheckpointError, Slap, SlapTask, crops
 
 

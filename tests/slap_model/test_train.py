@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 
 from slap_model import config
 from slap_model import train as training
-from slap_model.data import Manifest, ManifestError, TrainingSet
+from slap_model.data import TrainingSet
+from slap_model.manifest import Manifest, ManifestError
 from slap_model.model import Slap, newest_checkpoint
 
 

@@ -1,0 +1,178 @@
+"""Vectors of all utterances in a set of shards, computed once and kept by content.
+
+``<out>/<embedder>-<fingerprint, 12 letters>/<sha256 of the tar, 16 letters>.parquet`` holds utt_id and
+vector. The name says what went in, so a file is never stale and never computed twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from benchmark.embedders import Embedder, Vectors, Wave
+
+WINDOW_S = 10.0  # SLAP's evaluation: windows of 10 s, 5 s overlap, mean of the embeddings
+HOP_S = 5.0
+_UTTERANCES_AT_ONCE = 64
+_WINDOWS_IN_A_BATCH = 16
+
+
+class AudioError(ValueError):
+    """A shard holds audio that cannot be embedded; the message names shard and member."""
+
+
+def embed(
+    embedder: Embedder,
+    shards: Sequence[Path],
+    out: Path,
+    *,
+    window_s: float = WINDOW_S,
+    hop_s: float = HOP_S,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Embed every utterance of ``shards`` that has no vector yet.
+
+    Args:
+        embedder: a checked embedder.
+        shards: tars of ``<utt_id>.flac``.
+        out: the folder of all embeddings.
+        window_s: longest stretch the embedder gets, in seconds.
+        hop_s: from one window's start to the next, in seconds.
+        progress: called after each shard with (shards done, shards in all).
+
+    Returns:
+        The embedder's folder in ``out``.
+    """
+    folder = embeddings_folder(embedder, out, window_s=window_s, hop_s=hop_s)
+    for done, shard in enumerate(shards, 1):
+        target = folder / f"{shard_hash(shard)[:16]}.parquet"
+        if not target.exists():
+            _write(_embed_shard(embedder, shard, window_s, hop_s), target)
+        if progress is not None:
+            progress(done, len(shards))
+    return folder
+
+
+def load_embeddings(folder: Path, shards: Sequence[Path]) -> pl.DataFrame:
+    """The vectors of ``shards``: utt_id and vector (list of float32).
+
+    Raises:
+        FileNotFoundError: when a shard was not embedded yet.
+    """
+    files = [folder / f"{shard_hash(shard)[:16]}.parquet" for shard in shards]
+    for shard, file in zip(shards, files, strict=True):
+        if not file.exists():
+            raise FileNotFoundError(
+                f"{folder.name}: no vectors of shard {shard.name}; run benchmark.embed.embed first"
+            )
+    empty = pl.DataFrame(schema={"utt_id": pl.String(), "vector": pl.List(pl.Float32())})
+    return pl.concat([empty, *(pl.read_parquet(file) for file in files)])
+
+
+def embeddings_folder(
+    embedder: Embedder, out: Path, *, window_s: float = WINDOW_S, hop_s: float = HOP_S
+) -> Path:
+    """Where the embedder's vectors lie; other windows than the usual ones have a folder of their own."""
+    usual = (window_s, hop_s) == (WINDOW_S, HOP_S)
+    return out / f"{embedder.name}-{embedder.fingerprint[:12]}{'' if usual else f'-{window_s:g}s-{hop_s:g}s'}"
+
+
+def shard_hash(shard: Path) -> str:
+    """SHA-256 of a tar, read once a process as long as its size and time stay the same."""
+    state = shard.stat()
+    return _file_hash(shard, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _file_hash(path: Path, size: int, mtime_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def utterance_ids(shard: Path) -> tuple[str, ...]:
+    """The utterances of a tar, in its order; reads the headers only."""
+    return _utterance_ids(shard, shard_hash(shard))
+
+
+@lru_cache(maxsize=4096)
+def _utterance_ids(shard: Path, content: str) -> tuple[str, ...]:
+    with tarfile.open(shard, "r:") as tar:
+        return tuple(name.removesuffix(".flac") for name in tar.getnames() if name.endswith(".flac"))
+
+
+def windows(wave: Wave, length: int, hop: int) -> list[Wave]:
+    """Cut a wave into stretches of ``length`` samples, ``hop`` apart.
+
+    The last one is moved back to end with the wave, so that no window is a short scrap; a wave that is
+    not longer than one window is returned whole.
+    """
+    if len(wave) <= length:
+        return [wave]
+    starts = [*range(0, len(wave) - length, hop), len(wave) - length]
+    return [wave[start : start + length] for start in starts]
+
+
+def _embed_shard(embedder: Embedder, shard: Path, window_s: float, hop_s: float) -> pl.DataFrame:
+    length, hop = (round(seconds * embedder.sample_rate) for seconds in (window_s, hop_s))
+    ids: list[str] = []
+    vectors: list[Vectors] = []
+    utterances = _read(shard, embedder.sample_rate)
+    while chunk := list(islice(utterances, _UTTERANCES_AT_ONCE)):
+        pieces = [windows(wave, length, hop) for _, wave in chunk]
+        embedded = _in_batches(embedder, [piece for of_one in pieces for piece in of_one])
+        ends = np.cumsum([len(of_one) for of_one in pieces])
+        vectors += [part.mean(axis=0, dtype=np.float64) for part in np.split(embedded, ends[:-1])]
+        ids += [utt_id for utt_id, _ in chunk]
+    return pl.DataFrame(
+        {"utt_id": ids, "vector": [vector.tolist() for vector in vectors]},
+        schema={"utt_id": pl.String(), "vector": pl.List(pl.Float32())},
+    )
+
+
+def _in_batches(embedder: Embedder, pieces: Sequence[Wave]) -> Vectors:
+    """Embed pieces shortest first, so that a batch is padded little; return them in their own order."""
+    order = sorted(range(len(pieces)), key=lambda i: len(pieces[i]))
+    batches = [order[i : i + _WINDOWS_IN_A_BATCH] for i in range(0, len(order), _WINDOWS_IN_A_BATCH)]
+    embedded = np.concatenate([embedder.embed_audio([pieces[i] for i in batch]) for batch in batches])
+    return np.asarray(embedded[np.argsort(order)], dtype=np.float32)
+
+
+def _read(shard: Path, sample_rate: int) -> Iterator[tuple[str, Wave]]:
+    """(utt_id, mono wave at ``sample_rate``) of every FLAC in a tar, in the tar's order."""
+    import soundfile
+    import soxr
+
+    with tarfile.open(shard, "r:") as tar:
+        for member in tar:
+            content = tar.extractfile(member)
+            if not member.name.endswith(".flac") or content is None:
+                continue
+            try:
+                wave, rate = soundfile.read(io.BytesIO(content.read()), dtype="float32", always_2d=True)
+            except soundfile.LibsndfileError as error:
+                raise AudioError(
+                    f"{shard.name}: {member.name} cannot be decoded; build the shard again"
+                ) from error
+            if not len(wave):
+                raise AudioError(f"{shard.name}: {member.name} is empty; build the shard again")
+            mono = wave.mean(axis=1)
+            yield (
+                member.name.removesuffix(".flac"),
+                mono if rate == sample_rate else soxr.resample(mono, rate, sample_rate),
+            )
+
+
+def _write(frame: pl.DataFrame, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_suffix(f".{os.getpid()}.tmp")
+    frame.write_parquet(unfinished)
+    unfinished.replace(target)

@@ -1,0 +1,51 @@
+"""What several assets need: how tables look in the Dagster UI, and which corpora take part."""
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+
+from pipelines.corpora._base import Corpus, corpora
+from pipelines.settings import Settings
+
+
+def today() -> date:
+    """The day on which licences are asked; one place, so that a test can choose it."""
+    return date.today()
+
+
+def markdown(frame: pl.DataFrame, rows: int = 30) -> dg.MarkdownMetadataValue:
+    """The first rows of a table as Markdown metadata."""
+    with pl.Config(
+        tbl_formatting="MARKDOWN",
+        tbl_hide_column_data_types=True,
+        tbl_hide_dataframe_shape=True,
+        tbl_rows=rows,
+        tbl_cols=-1,
+        fmt_str_lengths=200,
+        tbl_width_chars=2000,
+    ):
+        return dg.MetadataValue.md(str(frame.head(rows)) if frame.height else "none")
+
+
+def reasons(rejects: pl.DataFrame) -> pl.DataFrame:
+    """Rejects counted by reason, digits folded: file names and ids may name people, so they stay in the tables."""
+    folded = pl.col("reason").str.replace_all(r"\d+", "#").alias("reason")
+    return rejects.group_by(folded).len("files").sort("files", "reason", descending=[True, False])
+
+
+def taking_part(settings: Settings) -> dict[str, Corpus]:
+    """The corpora of this run."""
+    return {name: corpus for name, corpus in corpora().items() if not settings.only or name in settings.only}
+
+
+def raw_root(settings: Settings, name: str) -> Path:
+    """The raw folder of one corpus; a folder that does not exist where the corpus is left out."""
+    return settings.raw / (name if not settings.only or name in settings.only else f"{name} (left out by SLAP_ONLY)")
+
+
+def left_out(settings: Settings, name: str) -> Sequence[str]:
+    """``[name]`` where SLAP_ONLY leaves the corpus out, else nothing."""
+    return [name] if settings.only and name not in settings.only else []

@@ -1,0 +1,131 @@
+"""One chain per corpus, from a factory: the raw folder, its tables, its shards."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import polars as pl
+
+from pipelines import ingest, shards
+from pipelines.assets import common
+from pipelines.corpora._base import Corpus
+from pipelines.resources import Slap
+
+
+def corpus_assets(corpus: Corpus) -> list[dg.AssetSpec | dg.AssetsDefinition]:
+    """The raw folder (external), ``<corpus>/tables`` with its checks, and ``<corpus>/shards``."""
+    licence = corpus.licence
+    about = {
+        "homepage": dg.MetadataValue.url(corpus.homepage),
+        "citation": corpus.citation,
+        "licence": f"{licence.name} ({licence.access})",
+        "licence_url": dg.MetadataValue.url(licence.url),
+        "consent": licence.consent,
+    }
+    raw = dg.AssetSpec(
+        dg.AssetKey([corpus.name, "raw"]),
+        description=f"{corpus.title}, as its owners release it. Languages: {', '.join(corpus.languages)}.",
+        metadata=about,
+        group_name=corpus.name,
+        kinds={"file"},
+    )
+
+    @dg.asset(
+        key=[corpus.name, "tables"],
+        deps=[raw],
+        group_name=corpus.name,
+        kinds={"polars", "parquet"},
+        pool="io",
+        description=f"Speakers, utterances, observations and rejects of {corpus.title}.",
+        metadata=about,
+        check_specs=[
+            dg.AssetCheckSpec(
+                "licence",
+                asset=[corpus.name, "tables"],
+                blocking=True,
+                description="The licence allows use today.",
+            ),
+            dg.AssetCheckSpec(
+                "readable",
+                asset=[corpus.name, "tables"],
+                description="The raw folder was found and could be read.",
+            ),
+        ],
+    )
+    def tables(context: dg.AssetExecutionContext, slap: Slap) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+        settings = slap.settings()
+        root = settings.raw / corpus.name
+        if settings.mode == "demo" and corpus.name not in common.left_out(settings, corpus.name):
+            from pipelines.voices import Voices
+
+            ingest.render_miniature(corpus, root, Voices(scale=settings.scale, seed=settings.seed))
+        result = ingest.ingest(
+            corpus, common.raw_root(settings, corpus.name), settings.tables, ingest.id_key(settings.warehouse)
+        )
+        context.log.info(
+            result.reason
+            or f"{result.speakers} speakers, {result.utterances} utterances, {result.rejects} rejects"
+            + ("" if result.changed else " (unchanged)")
+        )
+        rejects = pl.read_parquet(settings.tables / corpus.name / "reject.parquet")
+        yield dg.MaterializeResult(
+            metadata={
+                "found": result.found,
+                "speakers": result.speakers,
+                "utterances": result.utterances,
+                "observations": result.observations,
+                "rejects": result.rejects,
+                "reject_reasons": common.markdown(common.reasons(rejects)),
+                "synthetic": result.synthetic,
+                **({"reason": result.reason} if result.reason else {}),
+            }
+        )
+        refusal = licence.refusal(common.today()) if result.found else None
+        yield dg.AssetCheckResult(
+            check_name="licence",
+            passed=refusal is None,
+            metadata={"licence": licence.name, "reason": refusal or "allowed"},
+        )
+        yield dg.AssetCheckResult(
+            check_name="readable",
+            passed=not result.reason,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"reason": result.reason or "read"},
+        )
+
+    @dg.asset(
+        key=[corpus.name, "shards"],
+        deps=[tables, dg.AssetKey("meta_db"), dg.AssetKey("captions")],
+        group_name=corpus.name,
+        kinds={"webdataset", "flac"},
+        pool="io",
+        description=f"{corpus.title} as WebDataset tars: 16 kHz mono FLAC with a JSON sidecar.",
+    )
+    def shard(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResult:
+        settings = slap.settings()
+        try:
+            report = shards.shard_corpus(
+                corpus,
+                common.raw_root(settings, corpus.name),
+                settings.meta_db,
+                settings.captions_folder,
+                settings.shards / corpus.name,
+                ingest.id_key(settings.warehouse),
+            )
+        except shards.LicenceError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        context.log.info(
+            f"{report.utterances} utterances, {report.seconds / 3600:.2f} h in {report.shards} shards "
+            f"({report.written} written), {report.rejects.height} rejects"
+        )
+        return dg.MaterializeResult(
+            metadata={
+                "utterances": report.utterances,
+                "hours": round(report.seconds / 3600, 3),
+                "shards": report.shards,
+                "written_now": report.written,
+                "rejects": report.rejects.height,
+                "reject_reasons": common.markdown(common.reasons(report.rejects)),
+            }
+        )
+
+    return [raw, tables, shard]

@@ -1,0 +1,125 @@
+"""The ``slap`` command."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipelines.settings import PROJECT, Mode, Settings, SettingsError, from_environment
+
+if TYPE_CHECKING:
+    from dagster import ExecuteInProcessResult
+
+
+@click.group()
+def main() -> None:
+    """From raw speech corpora to a trained SLAP and a leaderboard."""
+
+
+@main.command()
+def demo() -> None:
+    """Run the whole graph on miniature corpora with rendered voices (no data needed, no network)."""
+    _run("demo")
+
+
+@main.command()
+@click.argument("raw", required=False, type=click.Path(path_type=Path))
+@click.option("--config", help="name in slap_model/configs, or a TOML file")
+@click.option("--set", "overrides", multiple=True, metavar="section.field=value", help="change one field of it")
+@click.option("--only", help="corpora to use, separated by commas")
+def run(raw: Path | None, config: str | None, overrides: tuple[str, ...], only: str | None) -> None:
+    """Run the whole graph on real corpora: RAW (or SLAP_RAW) holds one folder per corpus (see `slap corpora`)."""
+    for name, value in (
+        ("SLAP_RAW", str(raw.resolve()) if raw else None),
+        ("SLAP_CONFIG", config),
+        ("SLAP_SET", " ".join(overrides) or None),
+        ("SLAP_ONLY", only),
+    ):
+        if value:
+            os.environ[name] = value
+    _run("real")
+
+
+@main.command()
+def corpora() -> None:
+    """List the corpora that have a recipe, with languages, roles and licence."""
+    from pipelines.corpora._base import corpora as recipes
+
+    for corpus in recipes().values():
+        click.echo(
+            f"{corpus.name:16s} {','.join(corpus.languages):12s} {','.join(corpus.roles):16s} "
+            f"{corpus.licence.access:10s} {corpus.licence.name}"
+        )
+
+
+@main.command()
+@click.argument("score", metavar="EMBEDDER/TASK.MODE")
+def trace(score: str) -> None:
+    """Follow one score back to its predictions, checkpoint, manifest, shards and raw files' hashes."""
+    from benchmark.trace import TraceError, trace_score
+
+    try:
+        click.echo(trace_score(_settings(None).warehouse, score))
+    except TraceError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _settings(mode: Mode | None) -> Settings:
+    try:
+        return from_environment(mode or ("real" if os.environ.get("SLAP_RAW") else "demo"))
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _run(mode: Mode) -> None:
+    """Run the job of a mode in this process, with Dagster's instance at the project's root."""
+    settings = _settings(mode)
+    try:
+        settings.claim()
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from error
+    started = time.monotonic()
+    click.echo(f"raw corpora: {settings.raw}\nwarehouse:   {settings.warehouse}\nmodel:       {settings.config}\n")
+    result = _execute("demo" if mode == "demo" else "run")
+    if not result.success:
+        for step, message in _failures(result):
+            click.secho(f"{step}: {message}", fg="red", err=True)
+        raise click.ClickException("the run stopped; mend the cause and start again: what is complete is not redone")
+    board = settings.reports / "leaderboard.md"
+    click.echo("\n" + board.read_text())
+    click.echo(f"{time.monotonic() - started:.0f} s. The report: {settings.reports / 'leaderboard.html'}")
+
+
+def _execute(job: str) -> ExecuteInProcessResult:
+    import dagster as dg
+
+    from pipelines.definitions import definitions
+
+    os.chdir(PROJECT)  # dagster.yaml names its folders relative to the root
+    (PROJECT / ".dagster").mkdir(exist_ok=True)
+    os.environ.setdefault("DAGSTER_HOME", str(PROJECT))
+    with dg.DagsterInstance.get() as instance:
+        return definitions.resolve_job_def(job).execute_in_process(
+            instance=instance, raise_on_error=False, run_config=None
+        )
+
+
+def _failures(result: ExecuteInProcessResult) -> list[tuple[str, str]]:
+    """Step and message of each failure, the innermost cause first."""
+    failures = []
+    for event in result.get_step_failure_events():
+        error = event.step_failure_data.error
+        while error is not None and error.cause is not None:
+            error = error.cause
+        step = (event.step_key or "").replace("__", "/")
+        failures.append((step, str(error.message if error else "unknown").strip()))
+    return failures
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,216 @@
+"""What a corpus recipe is made of. A new corpus is one new file in this folder that exposes ``CORPUS``."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Literal
+
+import polars as pl
+
+from pipelines.schema import OBSERVATION, REJECT, SPEAKER, UTTERANCE, Tables, validate
+
+if TYPE_CHECKING:
+    from pipelines.voices import Voices
+
+Role = Literal["train", "evaluate", "open"]
+Access = Literal["open", "form", "agreement", "paid", "private"]
+
+
+class RecipeError(ValueError):
+    """A raw folder that cannot be read as the corpus; the message names the file and says what to do."""
+
+
+@dataclass(frozen=True)
+class Licence:
+    """What may be done with a corpus. Sharding refuses one that may not train or is past ``expires``."""
+
+    name: str
+    url: str
+    access: Access
+    may_train: bool
+    may_redistribute: bool
+    expires: date | None = None
+    consent: str = ""  # what the speakers agreed to, as far as the owners say
+
+    def refusal(self, today: date) -> str | None:
+        """Why the corpus may not be used on ``today``, or None where it may."""
+        if not self.may_train:
+            return f"licence {self.name!r} does not allow training"
+        if self.expires is not None and today > self.expires:
+            return f"licence {self.name!r} expired on {self.expires.isoformat()}"
+        return None
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """One corpus: where it comes from, what may be done with it, and how to read it.
+
+    ``scan(root)`` is pure: it reads metadata and lists audio, touches no network and decodes no audio.
+    ``miniature(root, voices)`` writes a miniature in the owners' raw layout with rendered speakers.
+    """
+
+    name: str
+    title: str
+    homepage: str
+    citation: str
+    licence: Licence
+    languages: tuple[str, ...]
+    roles: tuple[Role, ...]
+    scan: Callable[[Path], Tables]
+    miniature: Callable[[Path, Voices], None]
+    label: str = "sex"  # the attribute that stratifies the split
+    epoch_share: float = 1.0  # share of the corpus seen in one training epoch
+    official_splits: bool = False  # use the owners' split where it is speaker-disjoint
+
+
+@dataclass
+class Rows:
+    """Collects the rows of one corpus while a recipe reads; `tables` types and validates them."""
+
+    corpus: str
+    speakers: dict[str, dict[str, object]] = field(default_factory=dict)
+    utterances: list[dict[str, object]] = field(default_factory=list)
+    observations: list[dict[str, object]] = field(default_factory=list)
+    rejects: list[dict[str, object]] = field(default_factory=list)
+
+    def speaker(
+        self,
+        owner_id: str,
+        *,
+        sex: str | None = None,
+        birth_year: int | None = None,
+        native_language: str | None = None,
+        country: str | None = None,
+        person_id: str | None = None,
+    ) -> str:
+        """Add a speaker (again: no effect) and return its ``speaker_id``.
+
+        ``person_id`` is ``<family>:<id>`` where another corpus may hold the same person.
+        """
+        speaker_id = f"{self.corpus}:{owner_id}"
+        self.speakers.setdefault(
+            speaker_id,
+            {
+                "corpus": self.corpus,
+                "speaker_id": speaker_id,
+                "person_id": person_id or speaker_id,
+                "sex": sex,
+                "birth_year": birth_year,
+                "native_language": native_language,
+                "country": country,
+            },
+        )
+        return speaker_id
+
+    def utterance(
+        self,
+        path: str,
+        speaker_id: str,
+        *,
+        language: str,
+        speech_task: str | None = None,
+        session_id: str | None = None,
+        start_s: float | None = None,
+        end_s: float | None = None,
+        channel: int | None = None,
+        device: str | None = None,
+        recorded_on: date | None = None,
+        official_split: str | None = None,
+        age: float | None = None,
+    ) -> str:
+        """Add an utterance and return its ``utt_id``; ``path`` is relative to the corpus root."""
+        stem = PurePosixPath(path).with_suffix("").as_posix()
+        cut = (
+            ""
+            if start_s is None and end_s is None
+            else f"#{start_s or 0:.3f}-{'' if end_s is None else f'{end_s:.3f}'}"
+        )
+        utt_id = f"{self.corpus}:{stem}{cut}"
+        self.utterances.append(
+            {
+                "utt_id": utt_id,
+                "corpus": self.corpus,
+                "speaker_id": speaker_id,
+                "session_id": session_id,
+                "path": path,
+                "start_s": start_s,
+                "end_s": end_s,
+                "channel": channel,
+                "language": language,
+                "speech_task": speech_task,
+                "device": device,
+                "recorded_on": recorded_on,
+                "official_split": official_split,
+                "age": age,
+            }
+        )
+        return utt_id
+
+    def observe(
+        self,
+        speaker_id: str,
+        attribute: str,
+        value: str | float | None,
+        *,
+        source: str,
+        instrument: str | None = None,
+        unit: str | None = None,
+        session_id: str | None = None,
+        utt_id: str | None = None,
+        rater: str | None = None,
+    ) -> None:
+        """Add an observation; None is no observation. Numbers go to ``value_num``, words to ``value``."""
+        if value is None:
+            return
+        self.observations.append(
+            {
+                "corpus": self.corpus,
+                "speaker_id": speaker_id,
+                "session_id": session_id,
+                "utt_id": utt_id,
+                "attribute": attribute,
+                "value": value if isinstance(value, str) else None,
+                "value_num": None if isinstance(value, str) else float(value),
+                "unit": unit,
+                "instrument": instrument,
+                "source": source,
+                "rater": rater,
+            }
+        )
+
+    def reject(self, path: str, reason: str) -> None:
+        """Record a file or ``file:row`` that could not be read, and why."""
+        self.rejects.append({"corpus": self.corpus, "path": path, "reason": reason})
+
+    def tables(self) -> Tables:
+        """The collected rows as validated `Tables`."""
+        return validate(
+            self.corpus,
+            Tables(
+                speakers=pl.DataFrame(list(self.speakers.values()), schema=dict(SPEAKER)),
+                utterances=pl.DataFrame(self.utterances, schema=dict(UTTERANCE)),
+                observations=pl.DataFrame(self.observations, schema=dict(OBSERVATION)),
+                rejects=pl.DataFrame(self.rejects, schema=dict(REJECT)),
+            ),
+        )
+
+
+@cache
+def corpora() -> dict[str, Corpus]:
+    """All recipes by name, found by being in this folder."""
+    import pipelines.corpora as package
+
+    found = {}
+    for module in pkgutil.iter_modules(package.__path__):
+        if not module.name.startswith("_"):
+            corpus: Corpus = importlib.import_module(f"{package.__name__}.{module.name}").CORPUS
+            if corpus.name != module.name:
+                raise RecipeError(f"{module.name}.py names its corpus {corpus.name!r}: both must be the same")
+            found[corpus.name] = corpus
+    return found

@@ -1,0 +1,180 @@
+"""VOC-ALS: Italian, amyotrophic lateral sclerosis and controls; sustained vowels and syllable repetition.
+
+Layout (Synapse syn53009474)::
+
+    VOC-ALS/phonationA/CT001_phonationA.wav   ... phonationE, I, O, U      CT control, PZ patient
+    VOC-ALS/rhythmPA/PZ001_rhythmPA.wav       ... rhythmTA, rhythmKA
+    VOC-ALS.xlsx                              sheet VOC-ALS_Data, column names in the SECOND row
+
+Facts and traps of the release:
+
+* The first row of the sheet holds headings of column groups. Names carry trailing blanks ("FVC% "); how the
+  age column is spelt beyond "Age" is not known for certain, so any name that starts with "age" is taken.
+* Controls have "-" in the clinical columns: missing, not 0.
+* Numbers of subjects are not contiguous. Another packaging of partly the same recordings (the SAND challenge)
+  uses other ids (ID000_phonationA.wav); such names are rejected.
+* The native sample rate is not documented.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
+from pipelines.corpora._read import Row, number, read_table
+from pipelines.schema import Tables
+
+if TYPE_CHECKING:
+    from pipelines.voices import Voices
+
+AUDIO_NAME = re.compile(r"(?P<subject>(?:CT|PZ)\d{3})_(?P<task>phonation[AEIOU]|rhythm(?:PA|TA|KA))\.wav")
+CATEGORY = {"CT": "HC", "PZ": "ALS"}
+SCORE = "alsfrs-r_totalscore"
+
+
+def scan(root: Path) -> Tables:
+    """Read the raw folder ``root`` (``<raw>/voc_als``).
+
+    Raises:
+        RecipeError: the workbook, its sheet, a needed column or the audio folders are not there.
+    """
+    books = sorted(root.rglob("VOC-ALS.xlsx"))
+    if not books:
+        raise RecipeError(f"{root}: no VOC-ALS.xlsx in it or below: put the files of Synapse syn53009474 there")
+    book = books[0]
+    rows = Rows("voc_als")
+    recordings = _recordings_by_subject(rows, root)
+    lines = read_table(book, ["id", "category", "sex", SCORE], sheet="VOC-ALS_Data", header_row=1)
+    age_column = _age_column(book, lines)
+    for row in lines:
+        where = f"{book.relative_to(root).as_posix()}:{row['_row']}"
+        owner_id = row["id"] or ""
+        if CATEGORY.get(owner_id[:2]) is None:
+            rows.reject(where, "subject id starts neither with CT nor with PZ")
+        elif row["category"] != CATEGORY[owner_id[:2]]:
+            rows.reject(where, "category and subject id contradict each other")
+        elif owner_id not in recordings:
+            rows.reject(where, "no recording of this subject, or an earlier row of it")
+        else:
+            _add_subject(rows, root, row, number(row[age_column]), recordings.pop(owner_id), where)
+    for left in recordings.values():
+        for path, _ in left:
+            rows.reject(path.relative_to(root).as_posix(), "recording without a usable row in VOC-ALS.xlsx")
+    return rows.tables()
+
+
+def _recordings_by_subject(rows: Rows, root: Path) -> dict[str, list[tuple[Path, str]]]:
+    recordings: dict[str, list[tuple[Path, str]]] = {}
+    for path in sorted(root.rglob("*.wav")):
+        match = AUDIO_NAME.fullmatch(path.name)
+        if match is None:
+            rows.reject(path.relative_to(root).as_posix(), "name is not <CT|PZ><3 digits>_<task>.wav")
+        else:
+            recordings.setdefault(match["subject"], []).append((path, match["task"]))
+    if not recordings:
+        raise RecipeError(f"{root}: no recording like phonationA/CT001_phonationA.wav: unpack the VOC-ALS audio there")
+    return recordings
+
+
+def _age_column(book: Path, lines: Sequence[Row]) -> str:
+    if not lines:
+        raise RecipeError(f"{book}: no rows below the column names")
+    for name in lines[0]:
+        if name.startswith("age"):
+            return name
+    raise RecipeError(f"{book}: no column whose name starts with age")
+
+
+def _add_subject(
+    rows: Rows, root: Path, row: Row, age: float | None, recordings: list[tuple[Path, str]], where: str
+) -> None:
+    patient = row["category"] == "ALS"
+    speaker = rows.speaker(row["id"] or "", sex=row["sex"])
+    rows.observe(speaker, "als", "present" if patient else "absent", source="clinician")
+    if not patient:
+        rows.observe(speaker, "healthy", "present", source="clinician")
+    score = number(row[SCORE])
+    if score is not None and not 0 <= score <= 48:
+        rows.reject(where, "ALSFRS-R total outside 0..48")
+    else:
+        rows.observe(speaker, "alsfrs_r", score, source="clinician", instrument="ALSFRS-R", unit="points")
+    for path, task in recordings:
+        rows.utterance(
+            path.relative_to(root).as_posix(),
+            speaker,
+            language="it",
+            speech_task="vowel" if task.startswith("phonation") else "syllables",
+            age=age,
+        )
+
+
+# The miniature -----------------------------------------------------------------------------------
+
+HEADER = [
+    "ID", "Category", "Sex", "Age (years)", "FVC% ", "ALSFRS-R_TotalScore", "ALSFRS-R_SpeechSubscore",
+    "ALSFRS-R_SwallowingSubscore", "PUMNS_BulbarSubscore", "KingClinicalStage", "DiseaseDuration",
+    "Cantagallo_Questionnaire",
+]  # fmt: skip
+TASKS = {"phonationA": "vowel:a", "phonationI": "vowel:i", "rhythmPA": "pa pa pa pa pa pa pa pa"}
+RATE = 16000  # ours: the owners do not document theirs
+
+
+def miniature(root: Path, voices: Voices) -> None:
+    """Write a miniature: two vowels and one syllable repetition a subject, and every trap named above."""
+    people = voices.cast("voc_als", 42, "it", [{}, {"als": 0.4}, {"als": 0.85}], ages=(30, 85))
+    lines: list[list[object]] = []
+    for i, voice in enumerate(people):
+        strength = voice.strength("als")
+        owner_id = f"{'PZ' if strength else 'CT'}{2 * i + 1:03d}"  # not contiguous
+        for take, (task, text) in enumerate(TASKS.items()):
+            wave = voices.say(voice, text, seconds=2.5, rate=RATE, take=take)
+            voices.write(root / "VOC-ALS" / task / f"{owner_id}_{task}.wav", wave, RATE)
+        clinical: list[object] = ["-"] * 8
+        if strength:
+            score, sub_score = round(46 * (1 - 0.7 * strength)) + i // 6 % 4, round(4 * (1 - 0.7 * strength))
+            stage = ("2", "4A/B")[strength > 0.6]
+            clinical = [100 - round(40 * strength), score, sub_score, sub_score, 3, stage, 14, 60]
+        lines.append([owner_id, "ALS" if strength else "HC", voice.sex[0].upper(), voice.age, *clinical])
+    lines.append(["PZ901", "ALS", "M", 63, 82, 38, 3, 4, 2, "2", 14, 60])  # a row without recordings
+    lines.append(["CT903", "ALS", "M", 63, 82, 38, 3, 4, 2, "2", 14, 60])  # id and category contradict
+    vowel = voices.say(people[0], "vowel:a", seconds=1.0, rate=RATE)
+    voices.write(root / "VOC-ALS" / "phonationA" / "CT905_phonationA.wav", vowel, RATE)  # without a row
+    voices.write(root / "VOC-ALS" / "phonationA" / "ID000_phonationA.wav", vowel, RATE)  # from SAND
+    _write_book(root / "VOC-ALS.xlsx", lines)
+
+
+def _write_book(path: Path, lines: list[list[object]]) -> None:
+    import xlsxwriter
+
+    with xlsxwriter.Workbook(path) as book:
+        book.set_properties({"created": datetime(2000, 1, 1)})  # or no two miniatures were the same bytes
+        sheet = book.add_worksheet("VOC-ALS_Data")
+        sheet.write_row(0, 0, ["Demographic and clinical data"])
+        for line, cells in enumerate([HEADER, *lines], start=1):
+            sheet.write_row(line, 0, cells)
+
+
+CORPUS = Corpus(
+    name="voc_als",
+    title="VOC-ALS (amyotrophic lateral sclerosis, Italian)",
+    homepage="https://www.synapse.org/Synapse:syn53009474",
+    citation="Dubbioso et al. (2024). Voice signals database of ALS patients with different dysarthria "
+    "severity and healthy controls. Scientific Data. doi:10.1038/s41597-024-03597-2",
+    licence=Licence(
+        name="Synapse terms of use for syn53009474 (free registration)",
+        url="https://www.synapse.org/Synapse:syn53009474",
+        access="form",
+        may_train=True,  # research use under the terms
+        may_redistribute=False,
+        consent="not stated in the release",
+    ),
+    languages=("it",),
+    roles=("evaluate",),
+    scan=scan,
+    miniature=miniature,
+    label="als",
+)

@@ -1,0 +1,328 @@
+"""From one raw folder to four Parquet tables: run a recipe, hide the utterance ids, write all or nothing.
+
+``<tables>/<corpus>/`` holds ``speaker utterance observation reject`` as Parquet and ``corpus.json``, which
+says what the corpus is, whether it was found and what it held. The folder is written beside and renamed, so a
+reader sees the old tables or the new ones. A scan is skipped while neither the raw folder nor the code
+changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import inspect
+import json
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from pipelines import schema
+from pipelines.corpora import _base
+from pipelines.corpora._base import Corpus, RecipeError, Rows
+from pipelines.schema import SchemaError, Tables
+
+if TYPE_CHECKING:
+    from pipelines.voices import Voices
+
+SYNTHETIC = "SYNTHETIC.txt"
+TABLES = ("speaker", "utterance", "observation", "reject")
+ID_LENGTH = 20  # hexadecimal characters, 80 bits
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What `ingest` did: counts of rows, and ``changed`` False where the stored tables were still good."""
+
+    corpus: str
+    found: bool
+    reason: str  # why there is no data, "" where there is
+    speakers: int
+    utterances: int
+    observations: int
+    rejects: int
+    synthetic: bool
+    fingerprint: str
+    changed: bool
+
+
+def ingest(corpus: Corpus, root: Path, out: Path, id_key: bytes) -> Ingested:
+    """Read the raw folder of one corpus into ``<out>/<corpus>/``.
+
+    An absent folder and a folder that the recipe cannot read give empty tables and a ``reason``: one corpus
+    never stops the others.
+
+    Args:
+        corpus: whose recipe to run.
+        root: the corpus' raw folder, ``<raw>/<corpus>``.
+        out: the folder of all tables, ``warehouse/tables``.
+        id_key: secret of the utterance ids, see `id_key`.
+    """
+    _recover(out, corpus.name)
+    listing = list(_listing(root))
+    fingerprint = _fingerprint(corpus, listing, id_key)
+    stored = _stored(out / corpus.name, root, fingerprint)
+    if stored is not None:
+        return stored
+    found = root.is_dir()
+    tables, reason = _scan(corpus, root) if found else (_no_rows(corpus), f"skipped: not found at {root}")
+    tables = _drop_leaving(corpus, tables, {entry.path for entry in listing if entry.leaves})
+    tables = _hide_ids(tables, id_key)
+    result = Ingested(
+        corpus=corpus.name,
+        found=found,
+        reason=reason,
+        speakers=tables.speakers.height,
+        utterances=tables.utterances.height,
+        observations=tables.observations.height,
+        rejects=tables.rejects.height,
+        synthetic=(root / SYNTHETIC).is_file(),
+        fingerprint=fingerprint,
+        changed=True,
+    )
+    partial = _partial(out, corpus.name)
+    partial.mkdir(parents=True)
+    frames = (tables.speakers, tables.utterances, tables.observations, tables.rejects)
+    for name, frame in zip(TABLES, frames, strict=True):
+        frame.write_parquet(partial / f"{name}.parquet")
+    card = json.dumps(_card(corpus, root, result), indent=2, ensure_ascii=False)
+    (partial / "corpus.json").write_text(card + "\n", "utf-8")
+    _swap(out, corpus.name)
+    return result
+
+
+def keyed(id_key: bytes, text: str) -> str:
+    """A keyed hash of ``text``, 20 hexadecimal characters: nobody can tell it without the key."""
+    return hmac.new(id_key, text.encode(), hashlib.sha256).hexdigest()[:ID_LENGTH]
+
+
+def id_key(folder: Path) -> bytes:
+    """The secret of the ids: variable ``SLAP_ID_KEY``, else file ``<folder>/.id_key``, made on first use.
+
+    Raises:
+        ValueError: the file does not hold 64 hexadecimal characters.
+    """
+    given = os.environ.get("SLAP_ID_KEY")
+    if given:
+        return given.encode()
+    path = folder / ".id_key"
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        pass  # made by an earlier run: read below
+    else:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32) + "\n")
+    text = path.read_text().strip()
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise ValueError(f"{path}: not 64 hexadecimal characters; restore it, or remove it to give all ids new names")
+    return key
+
+
+def mark_synthetic(root: Path, fingerprint: str = "") -> None:
+    """Say in the corpus folder that its people are made up; every product of it carries the mark."""
+    text = "Made-up speakers with rendered voices. No recording of a person, no result about people.\n"
+    (root / SYNTHETIC).write_text(f"{text}fingerprint: {fingerprint}\n")
+
+
+def render_miniature(corpus: Corpus, root: Path, voices: Voices) -> bool:
+    """Write the miniature of a corpus as ``root``, whole or not at all; True where it was rendered anew.
+
+    Raises:
+        RecipeError: ``root`` holds files that are not marked as synthetic: real data is never replaced.
+    """
+    code = [*_code(corpus), Path(inspect.getfile(type(voices)))]
+    fingerprint = _digest([*_contents(code), f"scale {voices.scale!r}", f"seed {voices.seed!r}"])
+    mark = root / SYNTHETIC
+    if mark.is_file():
+        if f"fingerprint: {fingerprint}" in mark.read_text().splitlines():
+            return False
+    elif root.exists() and any(root.iterdir()):
+        raise RecipeError(f"{root} holds files without {SYNTHETIC}: a miniature never replaces real data, move it away")
+    _recover(root.parent, root.name)
+    partial = _partial(root.parent, root.name)
+    partial.mkdir(parents=True)
+    corpus.miniature(partial, voices)
+    mark_synthetic(partial, fingerprint)
+    _swap(root.parent, root.name)
+    return True
+
+
+def _scan(corpus: Corpus, root: Path) -> tuple[Tables, str]:
+    """The recipe's tables, or empty ones with the reason as their only reject."""
+    try:
+        return schema.validate(corpus.name, corpus.scan(root)), ""
+    except (RecipeError, SchemaError) as error:
+        rows = Rows(corpus.name)
+        rows.reject(".", str(error))
+        return rows.tables(), str(error)
+
+
+def _no_rows(corpus: Corpus) -> Tables:
+    return Rows(corpus.name).tables()
+
+
+def _hide_ids(tables: Tables, key: bytes) -> Tables:
+    def hide(frame: pl.DataFrame) -> pl.DataFrame:
+        hidden = [None if utt_id is None else keyed(key, utt_id) for utt_id in frame["utt_id"]]
+        return frame.with_columns(pl.Series("utt_id", hidden, dtype=pl.String))
+
+    return Tables(tables.speakers, hide(tables.utterances), hide(tables.observations), tables.rejects)
+
+
+def _drop_leaving(corpus: Corpus, tables: Tables, leaving: set[str]) -> Tables:
+    """Reject the utterances that lie behind a symbolic link out of the corpus folder."""
+    if not leaving:
+        return tables
+
+    def behind(path: str) -> bool:
+        return any(path == link or path.startswith(f"{link}/") for link in leaving)
+
+    outside = tables.utterances.filter(pl.col("path").map_elements(behind, return_dtype=pl.Boolean))
+    rows = Rows(corpus.name)
+    for link in sorted(leaving):
+        rows.reject(link, "symbolic link out of the corpus folder, not followed")
+    lost = outside["utt_id"].implode()
+    return Tables(
+        tables.speakers,
+        tables.utterances.filter(~pl.col("utt_id").is_in(lost)),
+        tables.observations.filter(pl.col("utt_id").is_null() | ~pl.col("utt_id").is_in(lost)),
+        pl.concat([tables.rejects, rows.tables().rejects]),
+    )
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A file or link below a corpus folder; ``leaves`` is a link whose target lies outside of it."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    leaves: bool
+
+
+def _listing(root: Path) -> Iterator[_Entry]:
+    """All files and links below ``root`` in a stable order; directory links are entries, not entered."""
+    home = root.resolve()
+    for folder, folders, files in os.walk(home):
+        folders.sort()
+        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]  # noqa: PTH114, PTH118
+        for name in sorted([*files, *links]):
+            path = Path(folder, name)
+            info, leaves = path.lstat(), False
+            if stat.S_ISLNK(info.st_mode):
+                leaves = not path.resolve().is_relative_to(home)
+                info = path.stat() if path.exists() and not leaves else info
+            yield _Entry(path.relative_to(home).as_posix(), info.st_size, info.st_mtime_ns, leaves)
+
+
+def _fingerprint(corpus: Corpus, listing: list[_Entry], key: bytes) -> str:
+    files = (f"{entry.path}\0{entry.size}\0{entry.mtime_ns}\0{entry.leaves}" for entry in listing)
+    return _digest([keyed(key, "id key"), *_contents(_code(corpus)), *files])
+
+
+def _code(corpus: Corpus) -> list[Path]:
+    """The recipe's file and those that every recipe rests on."""
+    folder = Path(_base.__file__).parent
+    by_name = folder / f"{corpus.name}.py"
+    recipe = by_name if by_name.is_file() else Path(inspect.getfile(corpus.scan))
+    return [recipe, *sorted(folder.glob("_*.py")), Path(schema.__file__)]
+
+
+def _contents(code: list[Path]) -> list[str]:
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in code]
+
+
+def _digest(lines: list[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
+
+
+def _stored(folder: Path, root: Path, fingerprint: str) -> Ingested | None:
+    """What an earlier run left, if it is whole and nothing changed since."""
+    if not all((folder / name).is_file() for name in ("corpus.json", *(f"{table}.parquet" for table in TABLES))):
+        return None
+    try:
+        card = json.loads((folder / "corpus.json").read_text("utf-8"))
+        if (card["fingerprint"], card["root"], card["found"]) != (fingerprint, str(root), root.is_dir()):
+            return None
+        fields = {name: card[name] for name in ("found", "reason", "synthetic", "fingerprint")}
+        return Ingested(corpus=card["name"], changed=False, **fields, **card["counts"])
+    except (ValueError, KeyError, TypeError):
+        return None  # written by other code or damaged: read the corpus again
+
+
+def _card(corpus: Corpus, root: Path, result: Ingested) -> dict[str, object]:
+    """The content of ``corpus.json``."""
+    licence = asdict(corpus.licence)
+    licence["expires"] = corpus.licence.expires.isoformat() if corpus.licence.expires else None
+    return {
+        "name": corpus.name,
+        "title": corpus.title,
+        "homepage": corpus.homepage,
+        "citation": corpus.citation,
+        "licence": licence,
+        "languages": list(corpus.languages),
+        "roles": list(corpus.roles),
+        "epoch_share": corpus.epoch_share,
+        "label": corpus.label,
+        "official_splits": corpus.official_splits,
+        "root": str(root),
+        "found": result.found,
+        "reason": result.reason,
+        "synthetic": result.synthetic,
+        "fingerprint": result.fingerprint,
+        "counts": {
+            "speakers": result.speakers,
+            "utterances": result.utterances,
+            "observations": result.observations,
+            "rejects": result.rejects,
+        },
+    }
+
+
+# Folders cannot be replaced in one step, so: write .partial/<name>, move <name> to .previous/<name>, move
+# .partial/<name> to <name>, remove .previous/<name>. Whatever step a run was killed at, _recover mends it.
+# The two parent folders stay: removing them would race with the run of another corpus.
+
+
+def _partial(parent: Path, name: str) -> Path:
+    return parent / ".partial" / name
+
+
+def _previous(parent: Path, name: str) -> Path:
+    return parent / ".previous" / name
+
+
+def _swap(parent: Path, name: str) -> None:
+    """Put the finished ``.partial/<name>`` in the place of ``<name>``."""
+    partial, previous, target = _partial(parent, name), _previous(parent, name), parent / name
+    previous.parent.mkdir(exist_ok=True)
+    if target.exists():
+        target.rename(previous)
+    partial.rename(target)
+    _remove(previous)
+
+
+def _recover(parent: Path, name: str) -> None:
+    """Undo what a killed run left: bring back the previous folder if its place is empty, drop the rest."""
+    partial, previous, target = _partial(parent, name), _previous(parent, name), parent / name
+    if previous.exists() and not target.exists():
+        previous.rename(target)
+    _remove(partial)
+    _remove(previous)
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)

@@ -1,0 +1,116 @@
+"""Where things lie and how much to do: one frozen object that every step gets."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+PROJECT = Path(__file__).resolve().parent.parent
+Mode = Literal["demo", "real"]
+
+
+class SettingsError(ValueError):
+    """Settings that cannot be worked with; the message says what to change."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Folders and sizes of one run.
+
+    ``demo`` renders a miniature of every corpus into ``warehouse/raw``; ``real`` reads ``raw/<corpus>`` as it is.
+    """
+
+    mode: Mode = "demo"
+    raw: Path = PROJECT / "warehouse" / "raw"
+    warehouse: Path = PROJECT / "warehouse"
+    config: str = "demo"  # name in slap_model/configs, or a TOML file
+    overrides: tuple[str, ...] = ()  # section.field=value for the configuration
+    scale: float = 1.0  # of the miniatures: speakers per corpus
+    captions: int = 8  # per distinct set of facts
+    train_on: tuple[str, ...] = ("train",)  # roles of the corpora that are trained on
+    only: tuple[str, ...] = ()  # corpora to use; empty: all
+    seed: int = 0
+
+    @property
+    def tables(self) -> Path:
+        """One folder of Parquet tables per corpus."""
+        return self.warehouse / "tables"
+
+    @property
+    def meta_db(self) -> Path:
+        """The DuckDB warehouse."""
+        return self.warehouse / "meta.db"
+
+    @property
+    def captions_folder(self) -> Path:
+        """Facts, captions and text vectors."""
+        return self.warehouse / "captions"
+
+    @property
+    def shards(self) -> Path:
+        """WebDataset tars, one folder per corpus."""
+        return self.warehouse / "shards"
+
+    @property
+    def reports(self) -> Path:
+        """The leaderboard and its pages."""
+        return self.warehouse / "reports"
+
+    def claim(self) -> None:
+        """Note in ``run.json`` what this warehouse holds, and keep a demo from writing over a real run.
+
+        Raises:
+            SettingsError: the raw folder is absent, or a demo would replace a run on real corpora.
+        """
+        note = self.warehouse / "run.json"
+        if self.mode == "real" and not self.raw.is_dir():
+            raise SettingsError(f"{self.raw} is no folder: set SLAP_RAW to the folder that holds one folder per corpus")
+        held = json.loads(note.read_text()) if note.is_file() else {}
+        if self.mode == "demo" and held.get("mode") == "real":
+            raise SettingsError(
+                f"{self.warehouse} holds a run on the corpora in {held['raw']}: a demo would replace its tables and "
+                "board. Give the demo its own folder: SLAP_WAREHOUSE=<folder> make demo"
+            )
+        self.warehouse.mkdir(parents=True, exist_ok=True)
+        note.write_text(json.dumps({"mode": self.mode, "raw": str(self.raw)}))
+
+
+def from_environment(mode: Mode) -> Settings:
+    """Settings from ``SLAP_RAW``, ``SLAP_WAREHOUSE``, ``SLAP_CONFIG``, ``SLAP_SET``, ``SLAP_SCALE`` and ``SLAP_ONLY``.
+
+    Raises:
+        SettingsError: a real run without ``SLAP_RAW``, or a value that does not parse.
+    """
+    warehouse = Path(os.environ.get("SLAP_WAREHOUSE") or PROJECT / "warehouse").resolve()
+    if mode == "real":
+        if not os.environ.get("SLAP_RAW"):
+            raise SettingsError(
+                "set SLAP_RAW to the folder that holds one folder per corpus: SLAP_RAW=<folder> make run"
+            )
+        raw = Path(os.environ["SLAP_RAW"]).resolve()
+    else:
+        raw = warehouse / "raw"
+    try:
+        scale = float(os.environ.get("SLAP_SCALE") or 1.0)
+    except ValueError as error:
+        raise SettingsError(f"SLAP_SCALE={os.environ['SLAP_SCALE']!r} is no number") from error
+    return Settings(
+        mode=mode,
+        raw=raw,
+        warehouse=warehouse,
+        config=os.environ.get("SLAP_CONFIG") or default_config(mode),
+        overrides=tuple((os.environ.get("SLAP_SET") or "").split()),
+        scale=scale,
+        train_on=("train",) if mode == "demo" else ("train", "open"),
+        only=tuple(filter(None, (os.environ.get("SLAP_ONLY") or "").split(","))),
+    )
+
+
+def default_config(mode: Mode) -> str:
+    """``demo`` for the demo; for real corpora ``base`` where there is a GPU, else ``tiny``."""
+    if mode == "demo":
+        return "demo"
+    return "base" if any(Path("/dev").glob("nvidia[0-9]*")) else "tiny"

@@ -1,0 +1,312 @@
+"""Build ``meta.db``: the tables of all corpora, folded into one vocabulary, for DuckDB.
+
+The SQL is in ``warehouse/sql/*.sql`` and runs in the order of its numbers: files below 50 make the facts, then
+`pipelines.split` gives every person a split, then the rest runs. The new file replaces the old one in one step, so
+whoever has the old one open reads on undisturbed. A build whose inputs did not change is skipped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import duckdb
+import polars as pl
+
+from pipelines import split as splits
+from pipelines.corpora._base import Licence
+
+TABLES = ("speaker", "utterance", "observation", "reject")
+VOCABULARY = ("attributes", "instruments", "words")
+SPLIT_FILE = "split.parquet"  # in the folder of the tables
+AFTER_SPLIT = "50"  # SQL files from this number on see person_split
+# The oldest format, so that a command line older than the DuckDB here opens the file.
+STORAGE_VERSION = "v1.0.0"
+
+
+class WarehouseError(RuntimeError):
+    """The warehouse cannot be built; the message names the file and says what to do."""
+
+
+@dataclass(frozen=True)
+class WarehouseReport:
+    """What `build` did.
+
+    Attributes:
+        built: False where nothing had changed and the old file was kept.
+        fingerprint: of everything that the file was built from.
+        split_hash: of who is in which split; goes into manifests and scores.
+        counts: rows by table: corpus, speaker, person_split, utterance, observation, reject, fact.
+        errors: quality findings that must be mended, in words.
+        warnings: quality findings that may stay, in words.
+        seconds: that the build took.
+    """
+
+    built: bool
+    fingerprint: str
+    split_hash: str
+    counts: Mapping[str, int]
+    errors: tuple[str, ...]
+    warnings: tuple[str, ...]
+    seconds: float
+
+
+def build(
+    tables: Path,
+    out: Path,
+    *,
+    corpora: Sequence[str],
+    vocabulary: Path,
+    sql: Path,
+    scores: Path,
+    split_seed: int = 0,
+) -> WarehouseReport:
+    """Build the warehouse, unless the file there was built from the same inputs.
+
+    Args:
+        tables: folder of ``<corpus>/{speaker,utterance,observation,reject}.parquet`` and ``corpus.json``;
+            ``split.parquet`` is kept there too.
+        out: the database file, ``warehouse/meta.db``.
+        corpora: whose tables to read.
+        vocabulary: folder of attributes.csv, instruments.csv and words.csv.
+        sql: folder of the SQL files.
+        scores: folder of ``<embedder>/<task>.<mode>.json``; need not exist yet.
+        split_seed: of the hash that gives new persons a split.
+
+    Raises:
+        WarehouseError: an input is absent, or an SQL file fails on the tables.
+    """
+    started = time.perf_counter()
+    inputs = _inputs(tables, corpora, vocabulary, sql)
+    split_file = tables / SPLIT_FILE
+    settings = f"{sorted(corpora)} {split_seed} {scores.resolve()} {duckdb.__version__}"
+    fingerprint = _fingerprint([*inputs, split_file], settings)
+    if _stored_fingerprint(out) == fingerprint:
+        return _report(out, built=False, started=started)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    fresh = out.with_name(f"{out.name}.{os.getpid()}.tmp")
+    _remove(fresh)
+    try:
+        with duckdb.connect() as con:
+            con.execute(f"ATTACH {_quoted(fresh)} AS meta (STORAGE_VERSION '{STORAGE_VERSION}')")
+            con.execute("USE meta")
+            con.execute("BEGIN")  # one transaction: a commit to the disk for each statement takes seconds
+            _set_variables(con, tables, corpora, vocabulary)
+            files = sorted(sql.glob("*.sql"))
+            _run(con, [file for file in files if file.name < AFTER_SPLIT])
+            assigned = _assign(con, split_file, split_seed)
+            con.register("assigned_split", assigned)
+            _view_of_scores(con, scores)
+            _store_build(con, fingerprint, splits.split_hash(assigned), split_seed, sorted(corpora))
+            _run(con, [file for file in files if file.name >= AFTER_SPLIT])
+            # split.parquet is an input of the next build
+            con.execute("UPDATE build SET fingerprint = ?", [_fingerprint([*inputs, split_file], settings)])
+            con.execute("COMMIT")
+            con.execute("USE memory")
+            con.execute("DETACH meta")
+        os.replace(fresh, out)
+    finally:
+        _remove(fresh)
+    return _report(out, built=True, started=started)
+
+
+# Questions of the checks --------------------------------------------------------------------------------
+
+
+def persons_in_two_splits(meta_db: Path) -> int:
+    """How many persons have utterances in more than one split. More than 0 must stop everything."""
+    query = """
+        SELECT count(*)
+        FROM (SELECT person_id FROM facts GROUP BY person_id HAVING count(DISTINCT split) > 1)
+    """
+    with _reading(meta_db) as con:
+        ((n,),) = con.execute(query).fetchall()
+    return int(n)
+
+
+def unknown_labels(meta_db: Path) -> list[str]:
+    """Words of the owners that the vocabulary lacks, as ``corpus: finding (number of rows, e.g. example)``."""
+    with _reading(meta_db) as con:
+        return [finding for finding in _findings(con, "error") if ": unknown " in finding]
+
+
+def refused_corpora(meta_db: Path, today: date) -> list[tuple[str, str]]:
+    """(corpus, reason) for each corpus that holds utterances and may not be used on ``today``."""
+    query = """
+        SELECT corpus, licence, licence_url, access, may_train, may_redistribute, expires
+        FROM corpus
+        WHERE corpus IN (SELECT corpus FROM utterance)
+        ORDER BY corpus
+    """
+    with _reading(meta_db) as con:
+        rows = con.execute(query).fetchall()
+    refused = []
+    for corpus, name, url, access, may_train, may_redistribute, expires in rows:
+        if not name:
+            reason: str | None = "it has no licence"
+        else:
+            licence = Licence(name, url or "", access, bool(may_train), bool(may_redistribute), expires)
+            reason = licence.refusal(today)
+        if reason is not None:
+            refused.append((corpus, reason))
+    return refused
+
+
+# The build ----------------------------------------------------------------------------------------------
+
+
+def _inputs(tables: Path, corpora: Sequence[str], vocabulary: Path, sql: Path) -> list[Path]:
+    """All files that a build reads, or `WarehouseError` for the first one that is absent."""
+    if not corpora:
+        raise WarehouseError("no corpus to build from: name at least one")
+    files = [tables / corpus / f"{table}.parquet" for corpus in sorted(corpora) for table in TABLES]
+    files += [tables / corpus / "corpus.json" for corpus in sorted(corpora)]
+    for file in files:
+        if not file.is_file():
+            raise WarehouseError(f"{file} not found: ingest the corpus {file.parent.name} first")
+    words = [vocabulary / f"{name}.csv" for name in VOCABULARY]
+    for file in words:
+        if not file.is_file():
+            raise WarehouseError(f"{file} not found: it belongs to the repository, check it out again")
+    models = sorted(sql.glob("*.sql"))
+    if not models:
+        raise WarehouseError(f"{sql} holds no SQL files: is this warehouse/sql?")
+    code = [Path(__file__), Path(splits.__file__)]
+    return [*files, *words, *models, *code]
+
+
+def _fingerprint(files: Sequence[Path], settings: str) -> str:
+    digest = hashlib.sha256(settings.encode())
+    for file in files:
+        content = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "absent"
+        digest.update(f"\n{file.parent.name}/{file.name} {content}".encode())
+    return digest.hexdigest()
+
+
+def _stored_fingerprint(meta_db: Path) -> str | None:
+    """What the file was built from; None for a file that is absent or cannot be read and so is replaced."""
+    if not meta_db.is_file():
+        return None
+    try:
+        with _reading(meta_db) as con:
+            row = con.execute("SELECT fingerprint FROM build").fetchone()
+    except duckdb.Error:
+        return None
+    return None if row is None else str(row[0])
+
+
+def _set_variables(con: duckdb.DuckDBPyConnection, tables: Path, corpora: Sequence[str], vocabulary: Path) -> None:
+    """Tell the SQL where its files are."""
+    for table in TABLES:
+        files = [str(tables / corpus / f"{table}.parquet") for corpus in sorted(corpora)]
+        con.execute(f"SET VARIABLE {table}_files = ?", [files])
+    con.execute("SET VARIABLE corpus_files = ?", [[str(tables / corpus / "corpus.json") for corpus in sorted(corpora)]])
+    for name in VOCABULARY:
+        con.execute(f"SET VARIABLE {name}_csv = ?", [str(vocabulary / f"{name}.csv")])
+
+
+def _run(con: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
+    for file in files:
+        try:
+            con.execute(file.read_text(encoding="utf-8"))
+        except duckdb.Error as error:
+            raise WarehouseError(f"{file} failed: {error}") from error
+
+
+def _assign(con: duckdb.DuckDBPyConnection, split_file: Path, seed: int) -> pl.DataFrame:
+    """The split of every person, written to ``split_file`` beside those of persons of other corpora."""
+    persons = con.sql("FROM candidate ORDER BY ALL").pl()
+    stored = pl.read_parquet(split_file) if split_file.is_file() else None
+    con.execute("SET VARIABLE official_corpora = ?", [splits.usable_official_splits(persons)])
+    assigned = splits.assign(persons, stored, seed)
+    known = assigned if stored is None else pl.concat([assigned, stored.join(assigned, on="person_id", how="anti")])
+    known = known.sort("person_id")
+    if stored is None or not known.equals(stored):
+        fresh = split_file.with_name(f"{split_file.name}.{os.getpid()}.tmp")
+        known.write_parquet(fresh)
+        os.replace(fresh, split_file)
+    return assigned
+
+
+def _view_of_scores(con: duckdb.DuckDBPyConnection, scores: Path) -> None:
+    """Make the view of the score files. DuckDB itself writes the absolute path into the view."""
+    files = str(scores.resolve() / "*" / "*.json")
+    con.sql("SELECT filename, content FROM read_text(?)", params=[files]).create_view("score_file")
+
+
+def _store_build(
+    con: duckdb.DuckDBPyConnection, fingerprint: str, split_hash: str, split_seed: int, corpora: list[str]
+) -> None:
+    con.execute(
+        """
+        CREATE TABLE build (
+            fingerprint VARCHAR, split_hash VARCHAR, split_seed BIGINT, corpora VARCHAR[],
+            duckdb_version VARCHAR, built_at TIMESTAMP
+        )
+        """
+    )
+    now = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+    con.execute(
+        "INSERT INTO build VALUES (?, ?, ?, ?, ?, ?)",
+        [fingerprint, split_hash, split_seed, corpora, duckdb.__version__, now],
+    )
+
+
+def _report(meta_db: Path, *, built: bool, started: float) -> WarehouseReport:
+    counts = """
+        SELECT 'corpus', count(*) FROM corpus UNION ALL
+        SELECT 'speaker', count(*) FROM speaker UNION ALL
+        SELECT 'person_split', count(*) FROM person_split UNION ALL
+        SELECT 'utterance', count(*) FROM utterance UNION ALL
+        SELECT 'observation', count(*) FROM observation UNION ALL
+        SELECT 'reject', count(*) FROM reject UNION ALL
+        SELECT 'fact', count(*) FROM fact
+    """
+    with _reading(meta_db) as con:
+        ((fingerprint, split_hash),) = con.execute("SELECT fingerprint, split_hash FROM build").fetchall()
+        return WarehouseReport(
+            built=built,
+            fingerprint=fingerprint,
+            split_hash=split_hash,
+            counts=dict(con.execute(counts).fetchall()),
+            errors=tuple(_findings(con, "error")),
+            warnings=tuple(_findings(con, "warn")),
+            seconds=time.perf_counter() - started,
+        )
+
+
+def _findings(con: duckdb.DuckDBPyConnection, severity: str) -> list[str]:
+    query = "SELECT corpus, finding, n, example FROM quality WHERE severity = ? ORDER BY corpus, finding"
+    return [
+        f"{corpus}: {finding} ({n} row{'' if n == 1 else 's'}{f', e.g. {example}' if example else ''})"
+        for corpus, finding, n, example in con.execute(query, [severity]).fetchall()
+    ]
+
+
+@contextmanager
+def _reading(meta_db: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection that reads the file that is there now.
+
+    The file is attached, not connected to: within one process, DuckDB would hand out a connection that is
+    already open on a file of that name, even after another file took its place.
+    """
+    with duckdb.connect() as con:
+        con.execute(f"ATTACH {_quoted(meta_db)} AS meta (READ_ONLY)")
+        con.execute("USE meta")
+        yield con
+
+
+def _quoted(path: Path) -> str:
+    """A path as an SQL string: ATTACH takes no parameters."""
+    return "'" + str(path).replace("'", "''") + "'"
+
+
+def _remove(database: Path) -> None:
+    for file in (database, database.with_name(f"{database.name}.wal")):
+        file.unlink(missing_ok=True)

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from pipelines.corpora._base import RecipeError
+from pipelines.corpora.neurovoz import miniature, scan
+from pipelines.schema import Tables
+from pipelines.voices import Voices
+
+RATED = ("voice_nasality", "voice_weakness", "voice_monotony", "voice_harshness", "voice_pauses")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("raw") / "neurovoz"
+    miniature(folder, Voices(scale=0.1))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tables(root: Path) -> Tables:
+    return scan(root)
+
+
+@pytest.fixture
+def copy(root: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(root, tmp_path / "neurovoz"))
+
+
+def rejected(tables: Tables) -> dict[str, str]:
+    return dict(tables.rejects.select("path", "reason").iter_rows())
+
+
+def ratings(tables: Tables, attribute: str) -> dict[str, object]:
+    found = tables.observations.filter(pl.col("attribute") == attribute, pl.col("utt_id").is_not_null())
+    return {utt: number if word is None else word for utt, word, number in
+            found.select("utt_id", "value", "value_num").iter_rows()}  # fmt: skip
+
+
+def test_counts(tables: Tables) -> None:
+    assert (tables.speakers.height, tables.utterances.height, tables.rejects.height) == (32, 96, 5)
+    assert dict(tables.utterances["speech_task"].value_counts().iter_rows()) == {"read": 64, "vowel": 32}
+    assert tables.utterances["language"].unique().to_list() == ["es"]
+
+
+def test_sex_and_age_are_words_and_years_and_null_where_blank(tables: Tables) -> None:
+    assert dict(tables.speakers["sex"].value_counts().iter_rows()) == {"female": 16, "male": 15, None: 1}
+    assert tables.utterances["age"].null_count() == 3
+    assert tables.utterances["age"].min() >= 31 and tables.utterances["age"].max() <= 88
+
+
+def test_sex_of_every_speaker_is_that_of_the_metadata_code(tmp_path: Path) -> None:
+    write_tree(tmp_path, ["7,HC,0.0,50,data/audios/HC_A1_0007.wav", "8,HC,1.0,51,data/audios/HC_A1_0008.wav"])
+    speakers = scan(tmp_path).speakers
+    assert dict(speakers.select("speaker_id", "sex").iter_rows()) == {
+        "neurovoz:0007": "female",
+        "neurovoz:0008": "male",
+    }
+
+
+def test_parkinson_is_the_group_in_both_sexes(tables: Tables) -> None:
+    states = tables.observations.filter(pl.col("attribute") == "parkinson").join(tables.speakers, on="speaker_id")
+    assert states.height == 32
+    counts = dict(states.group_by("value").agg(pl.col("sex").drop_nulls().n_unique()).iter_rows())
+    assert counts == {"present": 2, "absent": 2}
+
+
+def test_healthy_is_stated_for_controls_with_a_normal_diagnosis_only(tables: Tables) -> None:
+    values = {row["speaker_id"]: row["value"] for row in
+              tables.observations.filter(pl.col("attribute") == "diagnosis_text").iter_rows(named=True)}  # fmt: skip
+    healthy = tables.observations.filter(pl.col("attribute") == "healthy")["speaker_id"].to_list()
+    assert sorted(healthy) == sorted(who for who, text in values.items() if text.startswith("normal"))
+    smokers = tables.observations.filter(pl.col("attribute") == "smoking")
+    assert smokers["value"].unique().to_list() == ["present"]
+    assert set(smokers["speaker_id"]) == {who for who, text in values.items() if text == "normal-fumador"}
+
+
+def test_scales_of_the_disease_are_of_patients_only(tables: Tables) -> None:
+    for attribute, instrument, n in (("updrs", "UPDRS", 12), ("hoehn_yahr", "Hoehn-Yahr", 16)):
+        scores = tables.observations.filter(pl.col("attribute") == attribute)
+        assert scores["instrument"].unique().to_list() == [instrument]
+        assert scores.height == n and scores["value_num"].min() >= 1
+
+
+@pytest.mark.parametrize("attribute", RATED)
+def test_every_rating_has_both_sides_in_each_sex_and_group(tables: Tables, attribute: str) -> None:
+    rated = tables.observations.filter(pl.col("attribute") == attribute).join(tables.speakers, on="speaker_id")
+    groups = tables.observations.filter(pl.col("attribute") == "parkinson").select("speaker_id", group="value")
+    cells = rated.drop_nulls("sex").join(groups, on="speaker_id").group_by("value", "sex", "group").len()
+    assert cells.height == 8
+    assert rated["utt_id"].null_count() == 0 and not rated["utt_id"].str.contains("_A1_").any()
+
+
+def test_grbas_is_a_number_per_file(tables: Tables) -> None:
+    for attribute in ("voice_severity", "voice_roughness", "voice_breathiness", "voice_asthenia", "voice_strain"):
+        grades = tables.observations.filter(pl.col("attribute") == attribute)
+        assert grades["instrument"].unique().to_list() == ["GRBAS"]
+        assert grades["value_num"].is_between(0, 3).all() and grades["value_num"].n_unique() > 1
+    # "-" in A1 is null for all five; the 7 is rejected for G alone
+    assert len(ratings(tables, "voice_roughness")) == 95 and len(ratings(tables, "voice_severity")) == 94
+
+
+def test_typos_fold_and_other_words_say_nothing(tmp_path: Path) -> None:
+    rows = [f"{i},HC,0.0,50,data/audios/HC_CALLE_{i:04d}.wav" for i in range(1, 7)]
+    words = {  # speaker -> INTENSITY, SPEED, RESONANCE, QUALITY PHONATION, PROSODY
+        1: ("weak", "slow", "hypernasal", "forcedstangulated", "monointensity"),
+        2: ("nromal", "normal ", "norml", "normalnormal", "nnormal "),
+        3: ("increased", "accelerated", "hyponasal", "youcanonlyhearlap", "excessiveaccentuation"),
+        4: ("-", "", "-", "", "-"),
+    }
+    write_tree(tmp_path, rows, {i: ",".join(["0,0,0,0,0", *cells]) for i, cells in words.items()})
+    tables = scan(tmp_path)
+    for attribute in RATED:
+        found = {utt[-4:]: value for utt, value in ratings(tables, attribute).items()}
+        assert found == {"0001": "present", "0002": "absent"}
+    assert {utt[-4:]: value for utt, value in ratings(tables, "voice_hyponasality").items()} == {
+        "0002": "absent",
+        "0003": "present",
+    }
+
+
+def test_task_with_an_underscore_is_read(tables: Tables) -> None:
+    assert tables.utterances.filter(pl.col("path").str.contains("_PAN_VINO_")).height == 32
+
+
+def test_every_trap_is_a_reject(tables: Tables) -> None:
+    assert rejected(tables) == {
+        "data/metadata/metadata_hc.csv:50": "audio file not found",
+        "data/metadata/metadata_pd.csv:50": "audio name is not <HC|PD>_<TASK>_<4 digits>.wav",
+        "data/audios/HC_U3_9999.wav": "audio file without a usable metadata row",
+        "data/grbas/A1.csv:3": "G outside 0..3",
+        "data/grbas/PAN_VINO.csv:34": "rated file not found among the audio",
+    }
+
+
+def test_rows_that_contradict_their_file_are_rejected(tmp_path: Path) -> None:
+    write_tree(
+        tmp_path,
+        [
+            "7,HC,0.0,50,data/audios/HC_A1_0007.wav",
+            "7,HC,0.0,50,data/audios/HC_A1_0007.wav",
+            "9,HC,0.0,50,data/audios/HC_A1_0008.wav",
+            "8,PD,0.0,50,data/audios/HC_A1_0008.wav",
+        ],
+    )
+    assert rejected(scan(tmp_path)) == {
+        "data/metadata/metadata_hc.csv:3": "audio file has an earlier row",
+        "data/metadata/metadata_hc.csv:4": "speaker differs between the row and the audio name",
+        "data/metadata/metadata_hc.csv:5": "group differs between the row and the audio name",
+        "data/audios/HC_A1_0008.wav": "audio file without a usable metadata row",
+    }
+
+
+def test_names_of_the_first_version_are_read(copy: Path) -> None:
+    metadata = copy / "data" / "metadata"
+    (metadata / "metadata_hc.csv").rename(metadata / "data_hc.csv")
+    assert scan(copy).speakers.height == 32
+
+
+def test_other_folder_says_what_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"audios/ and metadata/"):
+        scan(tmp_path)
+
+
+def test_missing_table_is_named(copy: Path) -> None:
+    (copy / "data" / "metadata" / "metadata_pd.csv").unlink()
+    with pytest.raises(RecipeError, match=r"metadata_pd\.csv nor data_pd\.csv"):
+        scan(copy)
+
+
+def test_missing_ratings_are_named(copy: Path) -> None:
+    shutil.rmtree(copy / "data" / "grbas")
+    with pytest.raises(RecipeError, match=r"grbas: no <TASK>\.csv"):
+        scan(copy)
+
+
+def test_missing_column_names_file_and_column(copy: Path) -> None:
+    table = copy / "data" / "metadata" / "metadata_hc.csv"
+    table.write_text(table.read_text(encoding="utf-8").replace(",Sex,", ",S,", 1), encoding="utf-8")
+    with pytest.raises(RecipeError, match=r"metadata_hc\.csv: no column sex"):
+        scan(copy)
+
+
+def write_tree(root: Path, hc_rows: list[str], rated: dict[int, str] | None = None) -> None:
+    """A hand-written corpus of controls: silent empty files suffice, since a scan decodes nothing."""
+    data = root / "data"
+    for folder in ("audios", "metadata", "grbas"):
+        (data / folder).mkdir(parents=True)
+    for row in hc_rows:
+        (data / "audios" / Path(row.split(",")[-1]).name).touch()
+    header = "ID,Group,Sex,Age,Audio"
+    (data / "metadata" / "metadata_hc.csv").write_text("\n".join([header, *hc_rows]), encoding="utf-8")
+    (data / "metadata" / "metadata_pd.csv").write_text(header, encoding="utf-8")
+    columns = "text_patient_id,G,R,B,A,S,INTENSITY,SPEED,RESONANCE,QUALITY PHONATION,PROSODY"
+    lines = [f"CALLE_{i:04d}.wav,{cells}" for i, cells in (rated or {}).items()]
+    (data / "grbas" / "CALLE.csv").write_text("\n".join([columns, *lines]), encoding="utf-8")

@@ -1,0 +1,411 @@
+"""The four open corpora: their traps one by one, their miniatures, and the real recordings."""
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from pipelines.corpora import common_voice, fsdd, librispeech, speechocean762
+from pipelines.corpora._base import Corpus, RecipeError
+from pipelines.schema import Tables
+from pipelines.voices import Voices
+
+REAL = Path(os.environ.get("SLAP_REAL", Path(__file__).parents[3] / "shared")) / "audio"
+
+
+def touch(root: Path, *paths: str) -> None:
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(b"audio")
+
+
+def write(path: Path, *lines: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def sexes(tables: Tables) -> dict[str, str | None]:
+    return dict(tables.speakers.select("speaker_id", "sex").iter_rows())
+
+
+def splits(tables: Tables) -> dict[str, str | None]:
+    return dict(tables.utterances.select("path", "official_split").iter_rows())
+
+
+def rejects(tables: Tables) -> dict[str, str]:
+    return dict(tables.rejects.select("path", "reason").iter_rows())
+
+
+def observed(tables: Tables, attribute: str) -> list[object]:
+    rows = tables.observations.filter(tables.observations["attribute"] == attribute)
+    return rows["value"].to_list()
+
+
+# --- LibriSpeech ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def libri(tmp_path: Path) -> Path:
+    write(
+        tmp_path / "LibriSpeech" / "SPEAKERS.TXT",
+        "; comment | with | pipes",
+        "14   | F | train-clean-100  | 25.03 | Made Up",
+        "60   | M | dev-clean        | 20.18 | |XYZ|Made Up",
+        "61   | M | dev-clean        | 20.18 | Silent",
+        "70   | X | dev-clean        | 20.18 | Odd",
+        "2074 | F | dev-clean        | 20.18 | Two People",
+        "90   | M | test-other       | 20.18 | Far",
+        "91   | M | test-other       | 20.18 | Farther",
+    )
+    home = "LibriSpeech/dev-clean"
+    touch(tmp_path, "LibriSpeech/train-clean-100/14/5/14-5-0000.flac", f"{home}/60/7/60-7-0001.flac")
+    touch(tmp_path, f"{home}/2074/8/2074-8-0000.flac")
+    return tmp_path
+
+
+def test_librispeech_reads_sex_split_and_person(libri):
+    tables = librispeech.scan(libri)
+    assert sexes(tables) == {"librispeech:14": "female", "librispeech:60": "male", "librispeech:2074": None}
+    assert list(splits(tables).values()) == ["dev", "dev", "train"]
+    assert set(tables.speakers["person_id"]) == {"librivox:14", "librivox:60", "librivox:2074"}
+    assert not any("Made Up" in str(row) for row in tables.speakers.iter_rows())
+
+
+def test_librispeech_rejects_rows_without_audio_and_whole_subsets(libri):
+    found = rejects(librispeech.scan(libri))
+    assert found == {
+        "LibriSpeech/SPEAKERS.TXT:4": "no recordings of this reader in dev-clean",
+        "LibriSpeech/SPEAKERS.TXT:5": "row is not id | F or M | subset | minutes | name",
+        "LibriSpeech/SPEAKERS.TXT:6": "recordings hold both sexes (LibriTTS-P): sex not used",
+        "LibriSpeech/SPEAKERS.TXT": "subset test-other is not there: 2 readers passed over",
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("dev-clean/60/7/._60-7-0001.flac", "AppleDouble"),
+        ("dev-clean/60/7/60-7-1.flac", "4 digits"),
+        ("dev-clean/60/8/60-7-0002.flac", "not that of its folders"),
+        ("dev-clean/99/7/99-7-0001.flac", "not in SPEAKERS.TXT"),
+    ],
+)
+def test_librispeech_rejects_odd_files(libri, path, reason):
+    touch(libri, f"LibriSpeech/{path}")
+    tables = librispeech.scan(libri)
+    assert reason in rejects(tables)[f"LibriSpeech/{path}"]
+    assert tables.utterances.height == 3
+
+
+def test_librispeech_root_may_be_the_inner_folder(libri):
+    assert librispeech.scan(libri / "LibriSpeech").utterances.height == 3
+
+
+# --- speechocean762 ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ocean(tmp_path: Path) -> Path:
+    for split, speaker, age, sex in (("train", "0001", "7", "f"), ("test", "0003", "26", "m")):
+        write(tmp_path / split / "utt2spk", f"0{speaker}0011 {speaker}", f"0{speaker}0012 {speaker}")
+        write(
+            tmp_path / split / "wav.scp",
+            *(f"0{speaker}{item}\tWAVE/SPEAKER{speaker}/0{speaker}{item}.WAV" for item in ("0011", "0012")),
+        )
+        write(tmp_path / split / "spk2age", f"{speaker}\t{age}")
+        write(tmp_path / split / "spk2gender", f"{speaker}\t{sex}")
+        touch(tmp_path, f"WAVE/SPEAKER{speaker}/0{speaker}0011.WAV")
+    return tmp_path
+
+
+def test_speechocean_reads_age_sex_and_official_split(ocean):
+    tables = speechocean762.scan(ocean)
+    assert sexes(tables) == {"speechocean762:0001": "female", "speechocean762:0003": "male"}
+    assert set(tables.speakers["native_language"]) == {"zh"}
+    columns = tables.utterances.select("speaker_id", "age", "official_split", "language").rows()
+    assert columns == [
+        ("speechocean762:0001", 7.0, "train", "en"),
+        ("speechocean762:0003", 26.0, "test", "en"),
+    ]
+
+
+def test_speechocean_rejects_listed_but_absent_and_orphans(ocean):
+    touch(ocean, "WAVE/SPEAKER0003/000030099.WAV")
+    assert rejects(speechocean762.scan(ocean)) == {
+        "WAVE/SPEAKER0001/000010012.WAV": "listed in train, no such file",
+        "WAVE/SPEAKER0003/000030012.WAV": "listed in test, no such file",
+        "WAVE/SPEAKER0003/000030099.WAV": "recording that no wav.scp names",
+    }
+
+
+def test_speechocean_takes_fluency_where_the_scores_are(ocean):
+    assert speechocean762.scan(ocean).observations.height == 0
+    write(ocean / "resource" / "scores.json", json.dumps({"000010011": {"fluency": 8}}))
+    rows = speechocean762.scan(ocean).observations.select("attribute", "value_num", "source", "utt_id").rows()
+    assert rows == [("fluency", 8.0, "rater", "speechocean762:WAVE/SPEAKER0001/000010011")]
+    write(ocean / "resource" / "scores.json", "{")
+    with pytest.raises(RecipeError, match=r"scores\.json"):
+        speechocean762.scan(ocean)
+
+
+def test_speechocean_names_the_list_that_is_missing(ocean):
+    (ocean / "train" / "spk2age").unlink()
+    with pytest.raises(RecipeError, match="spk2age"):
+        speechocean762.scan(ocean)
+
+
+def test_speechocean_unknown_age_stays_unknown(ocean):
+    write(ocean / "train" / "spk2age", "0001\tunknown")
+    tables = speechocean762.scan(ocean)
+    assert tables.utterances["age"].to_list() == [None, 26.0]
+    assert "train/spk2age:1" in rejects(tables) and "train/spk2age" in rejects(tables)
+
+
+# --- Common Voice -----------------------------------------------------------------------------------------
+
+ERAS = {
+    "1-4": "client_id path sentence up_votes down_votes age gender accent",
+    "5-7": "client_id path sentence up_votes down_votes age gender accent locale segment",
+    "8-12": "client_id path sentence up_votes down_votes age gender accents locale segment",
+    "13-16": "client_id path sentence up_votes down_votes age gender accents variant locale segment",
+    "17-25": "client_id path sentence_id sentence sentence_domain up_votes down_votes age gender accents variant "
+    "locale segment",
+    "doubled": "client_id path sentence age gender accents accents variant locale segment",
+}
+
+
+def write_list(path: Path, header: str, *rows: dict[str, str]) -> None:
+    columns = header.split()
+    write(path, "\t".join(columns), *("\t".join(row.get(name, "") for name in columns) for row in rows))
+
+
+def clip(path: str, client: str = "c1", **cells: str) -> dict[str, str]:
+    row = {"client_id": client, "path": path, "sentence": 'a lone " mark', "age": "", "gender": ""}
+    return row | {"locale": "en"} | cells
+
+
+@pytest.mark.parametrize("era", ERAS)
+def test_common_voice_reads_every_header(tmp_path, era):
+    folder = tmp_path / ("cv-corpus-1_en" if era == "1-4" else "cv-corpus-9.0-2022-04-27/en")
+    stated = {"age": "fourties", "gender": "female", "accent": "us", "accents": "us"}
+    write_list(folder / "validated.tsv", ERAS[era], clip("a.mp3", **stated), clip("b.mp3", client="c2"))
+    touch(folder, "clips/a.mp3", "clips/b.mp3")
+    tables = common_voice.scan(tmp_path)
+    assert sexes(tables) == {"common_voice:c1": "female", "common_voice:c2": None}
+    assert tables.utterances["language"].to_list() == ["en", "en"]
+    assert (observed(tables, "age_range"), observed(tables, "accent")) == (["fourties"], ["us"])
+    assert tables.rejects.height == 0
+
+
+def test_common_voice_release_1_writes_paths_without_ending(tmp_path):
+    write_list(tmp_path / "cv-corpus-1_cy" / "validated.tsv", ERAS["1-4"], clip("ab12"))
+    touch(tmp_path, "cv-corpus-1_cy/clips/ab12.mp3")
+    tables = common_voice.scan(tmp_path)
+    assert tables.utterances.select("path", "language").rows() == [("cv-corpus-1_cy/clips/ab12.mp3", "cy")]
+
+
+def test_common_voice_splits_accents_outside_parentheses(tmp_path):
+    text = "India and South Asia (India, Pakistan, Sri Lanka),Cornish English,Native "
+    write_list(tmp_path / "en" / "validated.tsv", ERAS["17-25"], clip("a.mp3", accents=text))
+    touch(tmp_path, "en/clips/a.mp3")
+    accents = observed(common_voice.scan(tmp_path), "accent")
+    assert accents == ["Cornish English", "India and South Asia (India, Pakistan, Sri Lanka)", "Native"]
+
+
+def test_common_voice_clip_in_several_lists_is_one_utterance(tmp_path):
+    folder = tmp_path / "cv-corpus-22.0-2025-06-20" / "en"
+    rows = [clip("a.mp3"), clip("b.mp3", client="c2"), clip("c.mp3", client="c3")]
+    write_list(folder / "validated.tsv", ERAS["17-25"], *rows)
+    write_list(folder / "train.tsv", ERAS["17-25"], rows[0])
+    write_list(folder / "test.tsv", ERAS["17-25"], rows[1])
+    write_list(folder / "other.tsv", ERAS["17-25"], clip("gone.mp3"), {"path": "a.mp3", "locale": "en"})
+    write_list(folder / "invalidated.tsv", ERAS["17-25"], clip("bad.mp3"))
+    touch(folder, *(f"clips/{name}.mp3" for name in ("a", "b", "c", "bad", "orphan")))
+    tables = common_voice.scan(tmp_path)
+    where = "cv-corpus-22.0-2025-06-20/en"
+    assert splits(tables) == {
+        f"{where}/clips/a.mp3": "train",
+        f"{where}/clips/b.mp3": "test",
+        f"{where}/clips/c.mp3": None,
+    }
+    assert rejects(tables) == {
+        f"{where}/other.tsv:2": "no such clip",
+        f"{where}/other.tsv:3": "row without client_id or path",
+        f"{where}/clips/bad.mp3": "voted down by listeners (invalidated.tsv)",
+        f"{where}/clips/orphan.mp3": "no TSV lists this clip",
+    }
+
+
+def test_common_voice_takes_splits_from_the_newest_release_only(tmp_path):
+    new, old = tmp_path / "cv-corpus-10.0-2022-07-04" / "en", tmp_path / "cv-corpus-9.0-2022-04-27" / "en"
+    write_list(new / "train.tsv", ERAS["8-12"], clip("a.mp3"))
+    write_list(old / "test.tsv", ERAS["8-12"], clip("a.mp3"), clip("only-old.mp3"))
+    touch(new, "clips/a.mp3")
+    touch(old, "clips/a.mp3", "clips/only-old.mp3")
+    assert splits(common_voice.scan(tmp_path)) == {
+        "cv-corpus-10.0-2022-07-04/en/clips/a.mp3": "train",
+        "cv-corpus-9.0-2022-04-27/en/clips/only-old.mp3": None,
+    }
+
+
+def test_common_voice_commonest_sex_counts_and_contradictions_are_named(tmp_path):
+    genders = ("male", "male_masculine", "male_masculine", "female_feminine", "", "do_not_wish_to_say")
+    rows = [clip(f"{number}.mp3", gender=gender) for number, gender in enumerate(genders)]
+    silent = clip("s.mp3", client="c2", gender="do_not_wish_to_say")
+    write_list(tmp_path / "en" / "validated.tsv", ERAS["17-25"], *rows, silent)
+    touch(tmp_path, "en/clips/s.mp3", *(f"en/clips/{number}.mp3" for number in range(len(rows))))
+    tables = common_voice.scan(tmp_path)
+    assert sexes(tables) == {"common_voice:c1": "male_masculine", "common_voice:c2": "do_not_wish_to_say"}
+    assert list(rejects(tables)) == ["en/validated.tsv:5"]
+    assert "c1" not in rejects(tables)["en/validated.tsv:5"]
+
+
+def test_common_voice_damaged_list_does_not_stop_the_others(tmp_path):
+    write_list(tmp_path / "en" / "validated.tsv", ERAS["17-25"], clip("a.mp3"))
+    (tmp_path / "en" / "train.tsv").write_text("")
+    write(tmp_path / "en" / "test.tsv", "something\telse")
+    touch(tmp_path, "en/clips/a.mp3")
+    tables = common_voice.scan(tmp_path)
+    assert tables.utterances.height == 1
+    assert rejects(tables).keys() == {"en/train.tsv", "en/test.tsv"}
+
+
+def test_common_voice_paths_cannot_leave_the_clips(tmp_path):
+    write_list(tmp_path / "en" / "validated.tsv", ERAS["17-25"], clip("../../secret.mp3"))
+    touch(tmp_path, "secret.mp3", "en/clips/a.mp3")
+    assert common_voice.scan(tmp_path).utterances.height == 0
+
+
+# --- FSDD -------------------------------------------------------------------------------------------------
+
+PEOPLE = "'anna': {'gender': 'female', 'accent': 'DEU/German', 'language': 'english'}"
+
+
+def test_fsdd_reads_accent_and_the_owners_test_set(tmp_path):
+    write(tmp_path / "metadata.py", '"""Made up."""', "metadata = {", PEOPLE, "}")
+    touch(tmp_path, "recordings/7_anna_4.wav", "recordings/7_anna_5.wav", "recordings/7_bert_0.wav")
+    touch(tmp_path, "recordings/notes.txt")
+    tables = fsdd.scan(tmp_path)
+    assert sexes(tables) == {"fsdd:anna": "female"}
+    assert splits(tables) == {"recordings/7_anna_4.wav": "test", "recordings/7_anna_5.wav": "train"}
+    assert observed(tables, "accent") == ["DEU/German"]
+    assert rejects(tables).keys() == {"recordings/7_bert_0.wav", "recordings/notes.txt"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "metadata = {'a': __import__('pathlib').Path('RAN').touch()}",
+        "metadata = {",
+        "people = 3",
+        "metadata = {'a': 1}",
+    ],
+)
+def test_fsdd_never_runs_metadata(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "metadata.py", text)
+    touch(tmp_path, "recordings/7_anna_4.wav")
+    with pytest.raises(RecipeError, match=r"metadata\.py"):
+        fsdd.scan(tmp_path)
+    assert not (tmp_path / "RAN").exists()
+
+
+# --- miniatures: what the tasks of the open track need ----------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def miniature(tmp_path_factory):
+    def scan(module) -> Tables:
+        root = tmp_path_factory.mktemp("raw")
+        module.miniature(root, Voices(scale=0.1))
+        return module.scan(root)
+
+    return scan
+
+
+def test_librispeech_miniature_has_both_sexes_in_every_split(miniature):
+    tables = miniature(librispeech)
+    joined = tables.utterances.join(tables.speakers, on="speaker_id")
+    cells = set(joined.select("official_split", "sex").rows())
+    assert cells == {(split, sex) for split in ("train", "dev", "test") for sex in ("female", "male")}
+
+
+def test_speechocean_miniature_has_children_and_adults_of_both_sexes_in_both_splits(miniature):
+    tables = miniature(speechocean762)
+    joined = tables.utterances.join(tables.speakers, on="speaker_id")
+    cells = {(row["official_split"], row["sex"], row["age"] <= 15) for row in joined.iter_rows(named=True)}
+    assert len(cells) == 8
+    assert not any(15 < age < 19 for age in joined["age"])
+
+
+def test_common_voice_miniature_has_both_ages_in_every_split(miniature):
+    tables = miniature(common_voice)
+    ages = tables.observations.filter(tables.observations["attribute"] == "age_range")
+    joined = tables.utterances.join(ages, on="utt_id")
+    old = {"sixties", "seventies", "eighties", "nineties"}
+    cells = {(row["language"], row["official_split"], row["value"] in old) for row in joined.iter_rows(named=True)}
+    assert {cell for cell in cells if cell[1]} == {
+        (language, split, is_old)
+        for language in ("en", "de")
+        for split in ("train", "dev", "test")
+        for is_old in (True, False)
+    }
+
+
+def test_fsdd_miniature_has_men_of_two_accents(miniature):
+    tables = miniature(fsdd)
+    assert set(tables.speakers["sex"]) == {"male"}
+    assert set(observed(tables, "accent")) == {"USA/neutral", "DEU/German"}
+
+
+# --- real recordings --------------------------------------------------------------------------------------
+
+
+def real(corpus: Corpus) -> Tables:
+    root = REAL / corpus.name
+    if not root.is_dir():
+        pytest.skip(f"no real recordings in {root}: name their folder with SLAP_REAL")
+    tables = corpus.scan(root)
+    assert all((root / path).is_file() for path in tables.utterances["path"])
+    return tables
+
+
+@pytest.mark.real
+def test_real_librispeech():
+    tables = real(librispeech.CORPUS)
+    assert Counter(tables.speakers["sex"]) == {"male": 126, "female": 125}
+    assert (tables.utterances.height, set(tables.utterances["official_split"])) == (251, {"train"})
+    assert tables.rejects.height == 6  # one for each subset that is not there
+
+
+@pytest.mark.real
+def test_real_speechocean():
+    tables = real(speechocean762.CORPUS)
+    assert Counter(tables.speakers["sex"]) == {"male": 125, "female": 125}
+    assert Counter(tables.utterances["official_split"]) == {"train": 375, "test": 375}
+    assert tables.rejects.height == 5000 - 750
+    people = tables.utterances.unique("speaker_id")
+    assert people.filter(people["age"] <= 15).height == 58 + 64
+    assert people.filter(people["age"] >= 19).height == 250 - 58 - 64
+
+
+@pytest.mark.real
+def test_real_common_voice():
+    tables = real(common_voice.CORPUS)
+    assert tables.utterances.height == 271  # and one clip that was voted down
+    assert list(rejects(tables).values()) == ["voted down by listeners (invalidated.tsv)"]
+    assert Counter(tables.speakers["sex"]) == {None: 9, "male_masculine": 2}
+    assert Counter(tables.utterances["official_split"]) == {"train": 205, "test": 20, None: 46}
+    assert Counter(observed(tables, "age_range")) == {"thirties": 215, "twenties": 5}
+
+
+@pytest.mark.real
+def test_real_fsdd():
+    tables = real(fsdd.CORPUS)
+    assert (tables.speakers.height, tables.utterances.height, tables.rejects.height) == (6, 3000, 0)
+    assert Counter(tables.utterances["official_split"]) == {"train": 2700, "test": 300}
+    assert sorted(observed(tables, "accent")) == [
+        "BEL/French", "DEU/German", "DEU/German", "GRC/Greek", "USA/neutral", "USA/neutral",
+    ]  # fmt: skip

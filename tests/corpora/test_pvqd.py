@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+import xlsxwriter
+
+from pipelines.corpora._base import RecipeError
+from pipelines.corpora.pvqd import RATINGS_HEADER, miniature, scan
+from pipelines.schema import Tables
+from pipelines.voices import Voices
+
+SHEETS = "Voice Samples Direct Download/Ratings Spreadsheets"
+UNRATED: list[object] = ["BL01", "CAPE-V Pitch"]
+Book = dict[str, list[list[object]]]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("raw") / "pvqd"
+    miniature(folder, Voices(scale=0.1))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tables(root: Path) -> Tables:
+    return scan(root)
+
+
+def test_one_recording_a_person(tables: Tables) -> None:
+    assert (tables.speakers.height, tables.utterances.height) == (47, 47)
+    assert tables.utterances["path"].str.contains("/Audio Files/").all()
+    assert "pvqd:SJ0005" in tables.speakers["speaker_id"].to_list()  # the file is Sj0005_ENSS.wav
+    assert "pvqd:PT004" in tables.speakers["speaker_id"].to_list()  # "PT004." in the table
+
+
+def test_age_has_young_and_old_in_each_sex(tables: Tables) -> None:
+    people = tables.utterances.join(tables.speakers, on="speaker_id").select(
+        pl.col("sex").str.slice(0, 1).str.to_lowercase(),
+        band=pl.when(pl.col("age") < 35).then(pl.lit("young")).when(pl.col("age") >= 60).then(pl.lit("old")),
+    )
+    assert people.drop_nulls("band").unique().height == 4
+    assert tables.utterances["age"].null_count() == 1
+
+
+def test_sex_stays_the_owners_word(tables: Tables) -> None:
+    assert set(tables.speakers["sex"]) == {"F", "f", "female", "M", "m", "male"}
+
+
+@pytest.mark.parametrize("attribute", ["voice_severity", "voice_roughness", "voice_breathiness", "voice_strain"])
+def test_ratings_of_every_rater_spread_over_the_scale(tables: Tables, attribute: str) -> None:
+    marks = tables.observations.filter(pl.col("attribute") == attribute, pl.col("instrument") == "CAPE-V")
+    assert marks["value_num"].is_between(0, 100).all()
+    assert marks["rater"].n_unique() == 8 and marks["utt_id"].null_count() == 0
+    assert marks.group_by("utt_id").len()["len"].unique().to_list() == [6]  # two of eight cells are blank
+    means = marks.group_by("speaker_id").agg(pl.col("value_num").mean()).join(tables.speakers, on="speaker_id")
+    means = means.with_columns(pl.col("sex").str.slice(0, 1).str.to_lowercase())
+    for _, sex in means.group_by("sex"):
+        assert sex.filter(pl.col("value_num") < 10).height >= 8 and sex.filter(pl.col("value_num") > 35).height >= 7
+
+
+def test_grbas_has_its_own_instrument(tables: Tables) -> None:
+    grades = tables.observations.filter(pl.col("instrument") == "GRBAS")
+    assert grades["value_num"].is_between(0, 3).all()
+    assert set(grades["attribute"]) == {
+        "voice_severity", "voice_roughness", "voice_breathiness", "voice_asthenia", "voice_strain",
+    }  # fmt: skip
+
+
+def test_every_trap_is_a_reject(tables: Tables) -> None:
+    found = tables.rejects.filter(~pl.col("reason").str.starts_with("rated file")).select("path", "reason")
+    assert dict(found.iter_rows()) == {
+        "Voice Samples Direct Download/BL01_ENSS.wav": (
+            "second recording of a participant, 'Audio Files' holds the first"
+        ),
+        f"{SHEETS}/Demographics.xlsx:48": "no recording of this participant",
+        "Voice Samples Direct Download/Audio Files/LA0047_ENSS.wav": "recording without a row in Demographics.xlsx",
+        f"{SHEETS}/Ratings_both_scales.xlsx:GRBAS:2": "rater 1 time 1: rating outside 0..3",
+    }
+    # 6 CAPE-V and 5 GRBAS rows of the unmatched recording, and one of a file that is nowhere
+    assert tables.rejects.filter(pl.col("reason").str.starts_with("rated file")).height == 12
+
+
+def test_notes_below_the_table_are_no_rows_but_a_broken_id_is(tmp_path: Path) -> None:
+    people: list[list[object]] = [["BL01 ", "F", 30, "x"], ["B-1-L", "F", 30, "x"], ["* a note", None, None, None]]
+    write_corpus(
+        tmp_path, people, {"CAPE-V": [["BL01", "CAPE-V Severity", "", "", "", "", 40, "", "-"]], "GRBAS": [UNRATED]}
+    )
+    tables = scan(tmp_path)
+    assert tables.rejects.select("path", "reason").rows() == [
+        ("Demographics.xlsx:3", "participant id is not letters and digits")
+    ]
+    marks = tables.observations.filter(pl.col("attribute") == "voice_severity")
+    assert marks.select("value_num", "rater").rows() == [(40.0, "rater 1 time 1")]
+
+
+def test_recordings_flat_at_the_root_are_read(tmp_path: Path) -> None:
+    write_corpus(tmp_path, [["BL01", "F", 30, ""]], {"CAPE-V": [UNRATED], "GRBAS": [UNRATED]})
+    assert scan(tmp_path).utterances["path"].to_list() == ["BL01_ENSS.wav"]
+
+
+def test_other_folder_says_what_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"no Demographics\.xlsx"):
+        scan(tmp_path)
+
+
+def test_missing_audio_is_named(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root / SHEETS, tmp_path / "Ratings Spreadsheets")
+    with pytest.raises(RecipeError, match="no 'Audio Files'"):
+        scan(tmp_path)
+
+
+def test_missing_column_names_file_and_column(tmp_path: Path) -> None:
+    write_corpus(tmp_path, [["BL01", "F", 30, ""]], {"CAPE-V": [UNRATED], "GRBAS": [UNRATED]})
+    write_book(tmp_path / "Demographics.xlsx", {"Sheet1": [["Participant ID ", "Gender"], ["BL01", "F"]]})
+    with pytest.raises(RecipeError, match=r"Demographics\.xlsx: no column age"):
+        scan(tmp_path)
+
+
+def test_missing_raters_and_sheet_are_named(tmp_path: Path) -> None:
+    write_corpus(tmp_path, [["BL01", "F", 30, ""]], {"CAPE-V": [UNRATED], "GRBAS": [UNRATED]})
+    ratings = tmp_path / "Ratings_both_scales.xlsx"
+    lines: list[list[object]] = [["File", "Characteristics", "Average"], ["BL01", "CAPE-V Strain", 3]]
+    write_book(ratings, {"CAPE-V": lines, "GRBAS": lines})
+    with pytest.raises(RecipeError, match=r"Ratings_both_scales\.xlsx: sheet CAPE-V has no column like 'Rater 1"):
+        scan(tmp_path)
+    write_book(ratings, {"GRBAS": lines})
+    with pytest.raises(RecipeError, match=r"Ratings_both_scales\.xlsx.*CAPE-V"):
+        scan(tmp_path)
+
+
+def test_empty_sheet_is_named(tmp_path: Path) -> None:
+    write_corpus(tmp_path, [["BL01", "F", 30, ""]], {"CAPE-V": [UNRATED], "GRBAS": []})
+    with pytest.raises(RecipeError, match="sheet GRBAS has no rows"):
+        scan(tmp_path)
+
+
+def write_corpus(root: Path, people: list[list[object]], ratings: Book) -> None:
+    (root / "BL01_ENSS.wav").touch()
+    header = ["Participant ID ", "Gender", "Age", "Diagnosis "]
+    write_book(root / "Demographics.xlsx", {"Sheet1": [header, *people]})
+    filled = {sheet: [list(RATINGS_HEADER), *lines] for sheet, lines in ratings.items()}
+    write_book(root / "Ratings_both_scales.xlsx", filled)
+
+
+def write_book(path: Path, sheets: Book) -> None:
+    with xlsxwriter.Workbook(path) as book:
+        for title, lines in sheets.items():
+            sheet = book.add_worksheet(title)
+            for line, cells in enumerate(lines):
+                sheet.write_row(line, 0, cells)

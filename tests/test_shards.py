@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import tarfile
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import polars as pl
+import pytest
+import soundfile
+import webdataset
+
+from pipelines import shards
+from pipelines.corpora._base import Corpus, Licence, Rows
+from pipelines.ingest import keyed
+
+KEY = b"key"
+FREE = Licence("CC0", "https://example.org", "open", may_train=True, may_redistribute=True)
+
+
+def corpus(licence: Licence = FREE) -> Corpus:
+    return Corpus(
+        name="toy",
+        title="Toy",
+        homepage="",
+        citation="",
+        licence=licence,
+        languages=("en",),
+        roles=("train",),
+        scan=lambda _: Rows("toy").tables(),
+        miniature=lambda *_: None,
+    )
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Path:
+    """Ten speakers with a clip each, two of them broken, and the tables that sharding reads."""
+    raw, captions = tmp_path / "raw", tmp_path / "captions"
+    raw.mkdir()
+    captions.mkdir()
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(10):
+        soundfile.write(raw / f"{number}.wav", rng.normal(0, 0.1, (44_100, 2)), 44_100)
+        rows.append({"utt_id": f"{number:020d}", "path": f"{number}.wav", "speaker_id": f"toy:{number}"})
+    (raw / "3.wav").write_bytes(b"")
+    (raw / "4.wav").write_bytes(b"RIFF but not really a sound file")
+    frame = pl.DataFrame(rows).with_columns(corpus=pl.lit("toy"), person_id=pl.col("speaker_id"))
+    with duckdb.connect(str(tmp_path / "meta.db")) as connection:
+        connection.register("frame", frame)
+        connection.execute(
+            "CREATE TABLE utterance AS SELECT utt_id, corpus, speaker_id, path, CAST(NULL AS DOUBLE) AS start_s,"
+            " CAST(NULL AS DOUBLE) AS end_s, CAST(NULL AS INTEGER) AS channel FROM frame"
+        )
+        connection.execute("CREATE TABLE speaker AS SELECT corpus, speaker_id, person_id FROM frame")
+        connection.execute(
+            "CREATE TABLE person_split AS SELECT person_id,"
+            " CASE WHEN person_id < 'toy:7' THEN 'train' ELSE 'test' END AS split FROM frame"
+        )
+    facts = {"utt_id": [r["utt_id"] for r in rows], "fact_hash": ["f"] * 10, "facts": [["sex=female"]] * 10}
+    pl.DataFrame(facts).write_parquet(captions / "facts.parquet")
+    pl.DataFrame({"fact_hash": ["f", "f"], "k": [1, 0], "text": ["Second.", "First."]}).write_parquet(
+        captions / "captions.parquet"
+    )
+    return tmp_path
+
+
+def make(world: Path, out: str = "shards", licence: Licence = FREE) -> shards.ShardReport:
+    arguments = (world / "raw", world / "meta.db", world / "captions", world / out, KEY)
+    return shards.shard_corpus(corpus(licence), *arguments)
+
+
+def test_tars_hold_what_the_contract_says(world: Path) -> None:
+    report = make(world)
+    assert (report.shards, report.written, report.utterances) == (2, 2, 8)
+    samples = list(webdataset.WebDataset(str(world / "shards" / "train-00000.tar"), shardshuffle=False))
+    assert len(samples) == 5
+    sidecar = json.loads(samples[0]["json"])
+    assert sidecar["captions"] == ["First.", "Second."]
+    assert sidecar["facts"] == ["sex=female"]
+    assert sidecar["speaker"] == keyed(KEY, f"toy:{int(sidecar['utt_id'])}")
+    wave, rate = soundfile.read(io.BytesIO(samples[0]["flac"]))
+    assert (rate, wave.ndim) == (16_000, 1)
+    assert len(wave) / rate == pytest.approx(sidecar["seconds"]) == pytest.approx(1.0)
+    assert json.loads((world / "shards" / "sizes.json").read_text()) == {"train-00000.tar": 5, "test-00000.tar": 3}
+
+
+def test_no_owner_id_in_the_tars(world: Path) -> None:
+    make(world)
+    content = b"".join(path.read_bytes() for path in (world / "shards").glob("*.tar"))
+    assert b"toy:" not in content
+
+
+def test_broken_files_are_rejects_and_the_rest_goes_on(world: Path) -> None:
+    rejects = make(world).rejects
+    assert sorted(rejects["path"]) == ["3.wav", "4.wav"]
+    assert rejects.filter(pl.col("path") == "3.wav")["reason"].item().startswith("empty")
+
+
+def test_offsets_find_the_flac(world: Path) -> None:
+    make(world)
+    index = pl.read_parquet(world / "shards" / "index.parquet")
+    for row in index.iter_rows(named=True):
+        with (world / "shards" / row["shard"]).open("rb") as file:
+            file.seek(row["offset"])
+            wave, _ = soundfile.read(io.BytesIO(file.read(row["size"])))
+        assert len(wave) / 16_000 == pytest.approx(row["seconds"])
+
+
+def test_identical_input_gives_identical_bytes(world: Path) -> None:
+    make(world, "one")
+    make(world, "two")
+    for path in sorted((world / "one").glob("*.tar")):
+        assert path.read_bytes() == (world / "two" / path.name).read_bytes()
+
+
+def test_finished_shards_are_not_written_again(world: Path) -> None:
+    make(world)
+    before = {path: path.stat().st_mtime_ns for path in (world / "shards").glob("*.tar")}
+    report = make(world)
+    assert report.written == 0
+    assert report.rejects.height == 2, "rejects of finished shards must not vanish"
+    assert before == {path: path.stat().st_mtime_ns for path in (world / "shards").glob("*.tar")}
+
+
+def test_a_killed_run_goes_on_from_what_is_complete(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(world, "whole")
+    written = []
+    real = shards.write_shard
+
+    def killed_in_the_second(unit: shards.Shard) -> None:
+        if written:
+            unit.tar.with_suffix(".tar.tmp").write_bytes(b"half a tar")
+            raise KeyboardInterrupt
+        real(unit)
+        written.append(unit.tar.name)
+
+    monkeypatch.setattr(shards, "write_shard", killed_in_the_second)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    with pytest.raises(KeyboardInterrupt):
+        make(world)
+    monkeypatch.setattr(shards, "write_shard", real)
+    assert make(world).written == 1
+    for path in sorted((world / "whole").glob("*.tar")):
+        assert path.read_bytes() == (world / "shards" / path.name).read_bytes()
+
+
+def test_a_changed_raw_file_rewrites_its_shard_alone(world: Path) -> None:
+    make(world)
+    soundfile.write(world / "raw" / "0.wav", np.random.default_rng(5).normal(0, 0.1, 16_000), 16_000)
+    assert make(world).written == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"may_train": False}, "does not allow training"), ({"expires": date(2020, 1, 1)}, "expired on 2020-01-01")],
+)
+def test_licence_refuses(world: Path, change: dict[str, object], message: str) -> None:
+    with pytest.raises(shards.LicenceError, match=message):
+        make(world, licence=dataclasses.replace(FREE, **change))
+    assert not (world / "shards").exists()
+
+
+def test_tar_headers_carry_no_time_and_no_user(world: Path) -> None:
+    make(world)
+    with tarfile.open(world / "shards" / "train-00000.tar") as tar:
+        assert {(member.mtime, member.uid) for member in tar} == {(0, 0)}

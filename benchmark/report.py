@@ -33,6 +33,11 @@ ABOUT = {
 LAST = ("random", "always-yes")  # at the foot of each table
 MUTE = {"control": "trained without language"}  # why an embedder has no zero-shot; others have no text side
 WORDS = {"slap": "SLAP", "zero-shot": "Zero-shot", "probe": "Linear probe"}
+ABOUT_TRACK = {
+    "paper": "The paper's tasks, reconstructed (its own list is not public).",
+    "open": "Tasks on corpora that anyone may download.",
+    "transfer": "Tasks on corpora made for something else.",
+}
 HEADLINE_STRATA = {
     "demographic": "Demog.",
     "voice": "Voice",
@@ -106,22 +111,31 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with its caption; ``texts`` is how many of the first columns are words, the others are numbers."""
+    """A table with its caption."""
 
     caption: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
-    texts: int = 1
+
+    @property
+    def wordy(self) -> tuple[bool, ...]:
+        """For each column, whether it holds words rather than numbers: it is set flush left."""
+        return tuple(any(isinstance(cell.value, str) for cell in column) for column in self._columns())
+
+    def _columns(self) -> Iterator[tuple[Cell, ...]]:
+        for i in range(len(self.columns)):
+            yield tuple(row.cells[i] for row in self.rows)
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A point with its interval in a forest plot, and what saying yes to all earns there."""
+    """A point with its interval in a forest plot, and what saying yes to all and guessing earn there."""
 
     value: float | None = None
     low: float | None = None
     high: float | None = None
-    chance: float | None = None
+    always_yes: float | None = None
+    guessing: float | None = None
     remark: str = ""
 
 
@@ -198,11 +212,12 @@ def _content(results: _Results, absent: Mapping[str, str], synthetic: bool) -> d
     sections = [
         {
             "track": track,
-            "title": f"{track.capitalize()} track: {len(tasks)} tasks",
+            "title": f"{track.capitalize()} track: {_tasks(len(tasks))}",
+            "about": ABOUT_TRACK[track],
             "summary": list(_sentences(results, tasks, absent)),
             "figure": _figure_of_means(results, track),
             "headlines": [said(_headline(results, track, mode)) for mode in MODES],
-            "comparisons": said(_comparisons(results, tasks)) if results.has_ours else None,
+            "comparisons": said(_comparisons(results, tasks)) if results.ours else None,
             "strata": said(_strata(results, track)),
         }
         for track, tasks in results.tracks.items()
@@ -214,13 +229,13 @@ def _content(results: _Results, absent: Mapping[str, str], synthetic: bool) -> d
         "figure_of_tasks": _figure_of_tasks(results),
         "missing": said(_missing(results, absent)),
         "detail": said(_detail(results)),
-        "subgroups": None if synthetic or not results.has_ours else _subgroups(results),
+        "subgroups": None if synthetic or not results.ours else _subgroups(results),
         "meaning": MEANING,
         "about": {name: ABOUT[name] for name in results.embedders if name in ABOUT},
         "published": PUBLISHED,
         "groups": [group for group in GROUPS if any(task.group == group for task in results.tasks)],
         "tracks": list(results.tracks),
-        "example": next((s for s in results.scores.values() if s.embedder == OURS), None),
+        "example": next(iter(results.ours.values()), None),
     }
 
 
@@ -233,9 +248,10 @@ class _Results:
     def __init__(self, scores: Sequence[Score], predictions: Path, tasks: Sequence[Task]) -> None:
         names = {task.name for task in tasks}
         self.tasks = tasks
-        self.scores = {(s.embedder, s.mode, s.task): s for s in scores if s.task in names}
+        ordered = sorted(scores, key=lambda score: (_place(score.embedder), MODES.index(score.mode), score.task))
+        self.scores = {(s.embedder, s.mode, s.task): s for s in ordered if s.task in names}
         self.embedders = sorted({name for name, _, _ in self.scores}, key=_place)
-        self.has_ours = OURS in self.embedders
+        self.ours = {task: score for (embedder, _, task), score in self.scores.items() if embedder == OURS}
         self.tracks = self._tracks()
         means = board(self._on_our_strata(), predictions, tasks).means
         keys = ("track", "stratum", "embedder", "mode")
@@ -253,9 +269,8 @@ class _Results:
     def _on_our_strata(self) -> list[Score]:
         """All scores with SLAP's flags, so that a stratum holds the same tasks whoever is judged."""
         flags = {
-            score.task: {name: getattr(score, name) for name in ("ood_corpus", "ood_language", "ood_label")}
-            for score in self.scores.values()
-            if score.embedder == OURS
+            task: {name: getattr(score, name) for name in ("ood_corpus", "ood_language", "ood_label")}
+            for task, score in self.ours.items()
         }
         return [replace(score, **flags.get(score.task, {})) for score in self.scores.values()]
 
@@ -279,10 +294,9 @@ class _Results:
     def strata(self, track: str) -> dict[str, list[Task]]:
         """The strata that have tasks, and their tasks."""
         tasks = self.tracks[track]
-        flags = {task.name: next((s for k, s in self.scores.items() if k[::2] == (OURS, task.name)), None) for task in tasks}
         by_group = {group: [task for task in tasks if task.group == group] for group in GROUPS}
         by_domain = {
-            name: [task for task in tasks if (flag := flags[task.name]) is not None and lies(flag)]
+            name: [task for task in tasks if task.name in self.ours and lies(self.ours[task.name])]
             for name, lies in DOMAINS.items()
         }
         return {name: of_it for name, of_it in {"all": tasks, **by_group, **by_domain}.items() if of_it}
@@ -344,9 +358,7 @@ def _number(value: float | None, digits: int = 3, sign: str = "") -> Cell:
     return NOTHING if value is None else Cell(f"{value:{sign}.{digits}f}", value)
 
 
-def _with_interval(
-    value: float | None, low: float | None, high: float | None, digits: int = 3, sign: str = ""
-) -> Cell:
+def _with_interval(value: float | None, low: float | None, high: float | None, digits: int = 3, sign: str = "") -> Cell:
     if low is None or high is None:
         return _number(value, digits, sign)
     return replace(_number(value, digits, sign), interval=f"[{low:.{digits}f}, {high:.{digits}f}]")
@@ -373,17 +385,25 @@ def _headline(results: _Results, track: str, mode: str) -> Table:
             why = Cell("-", remark=f"({MUTE.get(name, 'no text side')})" if mode == "zero-shot" else "")
             cells = [NOTHING, why, *[NOTHING] * (3 + len(strata))]
         else:
-            by_stratum = [results.mean(track, stratum, name, mode) or {} for stratum in strata]
+            by_stratum = [results.mean(track, stratum, name, mode) for stratum in strata]
             cells = [
                 Cell(row["complete"], float(row["complete"].partition("/")[0])),
                 _with_interval(row["macro_f1"], row["macro_f1_low"], row["macro_f1_high"]),
                 *(_number(row[column]) for column in ("f1", "balanced_accuracy", "auroc")),
-                *(_number(of_stratum.get("macro_f1")) for of_stratum in by_stratum),
+                *(_mean_or_count(of_stratum) for of_stratum in by_stratum),
             ]
         rows.append(Row((_text(name), *cells), ours=name == OURS))
     caption = f"{_word(mode)}, {track} track: means over tasks; the last {len(strata)} columns are macro-F1 of a part."
     columns = ("Embedder", "Tasks", "Macro-F1 [95 %]", "F1", "Bal. acc.", "AUROC")
     return Table(caption, (*columns, *(HEADLINE_STRATA[name] for name in strata)), tuple(rows))
+
+
+def _mean_or_count(row: Mapping[str, Any] | None) -> Cell:
+    if row is None:
+        return NOTHING
+    if row["macro_f1"] is None:
+        return Cell("-", remark=f"({row['complete']})")
+    return _number(row["macro_f1"])
 
 
 def _comparisons(results: _Results, tasks: Sequence[Task]) -> Table:
@@ -404,7 +424,6 @@ def _comparisons(results: _Results, tasks: Sequence[Task]) -> Table:
         "SLAP minus another embedder, mean macro-F1 over tasks, both judged on the same draws of speakers.",
         ("Mode", "SLAP minus", "Tasks", "Difference [95 %]", "SLAP is", "SLAP higher on"),
         tuple(rows),
-        texts=3,
     )
 
 
@@ -437,7 +456,6 @@ def _strata(results: _Results, track: str) -> Table:
             *("SLAP minus it [95 %]", "SLAP is"),
         ),
         tuple(rows),
-        texts=3,
     )
 
 
@@ -457,7 +475,6 @@ def _per_task(results: _Results, mode: str) -> Table:
         f"{_word(mode)}, each task: macro-F1 with its 95 % interval over speakers{prompts}.",
         (*("Task", "Corpus", "Group", "Track", "New to SLAP", "Speakers", "Prevalence", "Always-yes"), *judged),
         tuple(rows),
-        texts=5,
     )
 
 
@@ -481,7 +498,7 @@ def _of_task(score: Score | None) -> Cell:
 
 def _new(results: _Results, task: Task) -> str:
     """What of the task SLAP's training lacked, in words; '-' where SLAP is not on the board."""
-    score = next((s for s in results.scores.values() if (s.embedder, s.task) == (OURS, task.name)), None)
+    score = results.ours.get(task.name)
     if score is None:
         return "-"
     flags = {"corpus": score.ood_corpus, "language": score.ood_language, "label": score.ood_label}
@@ -507,7 +524,7 @@ def _missing(results: _Results, absent: Mapping[str, str]) -> Table:
         for reason, found in modes.items():
             of = ", ".join(mode for mode in MODES if mode in found)
             rows.append(Row((_text(task.name), _text(task.corpus), _text(of), _text(reason)), _marks(results, task)))
-    return Table("Tasks without a score.", ("Task", "Corpus", "Mode", "Reason"), tuple(rows), texts=4)
+    return Table("Tasks without a score.", ("Task", "Corpus", "Mode", "Reason"), tuple(rows))
 
 
 def _detail(results: _Results) -> Table:
@@ -535,13 +552,12 @@ def _detail(results: _Results) -> Table:
             *("Units", "Speakers", "Train speakers", "Without audio"),
         ),
         tuple(rows),
-        texts=2,
     )
 
 
 def _subgroups(results: _Results) -> Table:
     """How SLAP does on parts of the speakers; small parts are hidden."""
-    rows = []
+    rows: list[Row] = []
     hidden = 0
     for mode in MODES:
         for task in (task for tasks in results.tracks.values() for task in tasks):
@@ -560,7 +576,6 @@ def _subgroups(results: _Results) -> Table:
         f"have fewer than {SMALLEST_SUBGROUP} speakers.",
         ("Task", "Mode", "Subgroup", "Speakers", "Prevalence", "Macro-F1", "TPR", "FPR", "Gap"),
         tuple(rows),
-        texts=3,
     )
 
 
@@ -617,10 +632,10 @@ def _sentences(results: _Results, tasks: Sequence[Task], absent: Mapping[str, st
             yield f"{_word(mode)}: {row['complete']} tasks have a score, so SLAP has no mean yet."
         else:
             value = _with_interval(row["macro_f1"], row["macro_f1_low"], row["macro_f1_high"])
-            references = [_beside(found) for found in against if found.other in REFERENCES[mode] and found.low is not None]
-            yield f"{_word(mode)}: SLAP scores {value} over {_tasks(len(tasks))}" + "".join(
-                [": " + " and ".join(references) if references else "", "."]
-            )
+            references = [
+                _beside(found) for found in against if found.other in REFERENCES[mode] and found.low is not None
+            ]
+            yield f"{_word(mode)}: SLAP's mean macro-F1 is {value}" + "".join(f", {one}" for one in references) + "."
         yield from (_ahead(found, tasks) for found in against if _is_ahead(found))
     without = {task.corpus: absent.get(task.corpus) for task in tasks if results.any_score(task.name) is None}
     if without:
@@ -655,40 +670,43 @@ def _ahead(found: Comparison, tasks: Sequence[Task]) -> str:
     if found.difference is None or found.low is None or found.high is None:
         return f"{under}, {other} is ahead of SLAP on {wins}; no mean yet ({found.complete})."
     gap = _with_interval(-found.difference, -found.high, -found.low)
-    doubt = "" if found.verdict == "below" else ": not separable"
-    return f"{under}, {other} is ahead of SLAP by {gap}, and on {wins}{doubt}."
+    doubt = "" if found.verdict == "below" else ", not separable"
+    return f"{under}, {other} is ahead of SLAP by {gap}{doubt}, and on {wins}."
 
 
 # --- figures ----------------------------------------------------------------------------------------------------
 
 
 def _figure_of_means(results: _Results, track: str) -> list[Line]:
-    """Everyone's mean in both modes."""
-    return [
-        Line(name, tuple(_mean_mark(results, track, "all", name, mode) for mode in MODES), ours=name == OURS)
+    """Everyone's mean in both modes; nothing where nobody has one."""
+    lines = [
+        Line(name, tuple(_mean_mark(results, track, name, mode) for mode in MODES), ours=name == OURS)
         for name in results.embedders
     ]
+    return lines if any(mark.value is not None for line in lines for mark in line.marks) else []
 
 
-def _mean_mark(results: _Results, track: str, stratum: str, name: str, mode: str) -> Mark:
-    row = results.mean(track, stratum, name, mode)
-    chance = (results.mean(track, stratum, "always-yes", mode) or {}).get("macro_f1")
+def _mean_mark(results: _Results, track: str, name: str, mode: str) -> Mark:
+    row = results.mean(track, "all", name, mode)
+    always_yes = (results.mean(track, "all", "always-yes", mode) or {}).get("macro_f1")
     if row is None:
         return Mark(remark=MUTE.get(name, "no text side"))
     if row["macro_f1"] is None:
         return Mark(remark=f"{row['complete']} tasks")
-    return Mark(row["macro_f1"], row["macro_f1_low"], row["macro_f1_high"], chance)
+    return Mark(row["macro_f1"], row["macro_f1_low"], row["macro_f1_high"], always_yes)
 
 
 def _figure_of_tasks(results: _Results) -> list[Line]:
     """SLAP on each task in both modes, by track and group; nothing where SLAP is not on the board."""
     lines: list[Line] = []
-    for track, tasks in results.tracks.items() if results.has_ours else ():
+    for track, tasks in results.tracks.items() if results.ours else ():
         for group in GROUPS:
             of_group = [task for task in tasks if task.group == group]
             if of_group:
                 lines.append(Line(f"{track}: {group}"))
-                lines += [Line(task.name, tuple(_task_mark(results, task, mode) for mode in MODES)) for task in of_group]
+                lines += [
+                    Line(task.name, tuple(_task_mark(results, task, mode) for mode in MODES)) for task in of_group
+                ]
     return lines
 
 
@@ -696,7 +714,14 @@ def _task_mark(results: _Results, task: Task, mode: str) -> Mark:
     score = results.score(OURS, mode, task.name)
     if score is None:
         return Mark(remark="no score")
-    return Mark(score.macro_f1, score.macro_f1_low, score.macro_f1_high, score.always_yes_macro_f1)
+    guess = results.score("random", mode, task.name)
+    return Mark(
+        score.macro_f1,
+        score.macro_f1_low,
+        score.macro_f1_high,
+        always_yes=score.always_yes_macro_f1,
+        guessing=guess.macro_f1 if guess is not None else None,
+    )
 
 
 # --- output -----------------------------------------------------------------------------------------------------
@@ -707,9 +732,10 @@ def as_markdown(table: Table) -> str:
     lines = [[_escaped(name) for name in table.columns]]
     lines += [[_escaped(str(cell)) for cell in row.cells] for row in table.rows]
     widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(table.columns))]
-    rule = ["-" * width if i < table.texts else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
+    shape = list(zip(widths, table.wordy, strict=True))
+    rule = ["-" * width if words else "-" * (width - 1) + ":" for width, words in shape]
     aligned = [
-        [cell.ljust(width) if i < table.texts else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths, strict=True))]
+        [cell.ljust(width) if words else cell.rjust(width) for cell, (width, words) in zip(line, shape, strict=True)]
         for line in lines
     ]
     body = "\n".join("| " + " | ".join(line) + " |" for line in (aligned[0], rule, *aligned[1:]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,6 +99,8 @@ def _run(mode: Mode) -> None:
 def _execute(job: str) -> ExecuteInProcessResult:
     import dagster as dg
 
+    for category in (dg.BetaWarning, dg.PreviewWarning):
+        warnings.simplefilter("ignore", category)
     from pipelines.definitions import definitions
 
     os.chdir(PROJECT)  # dagster.yaml names its folders relative to the root

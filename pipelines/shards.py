@@ -242,7 +242,7 @@ def _summarise(corpus: str, units: Sequence[Shard], written: int, out: Path) -> 
     rejects = pl.DataFrame(found, schema=dict(REJECT))
     sizes = {unit.tar.name: part.height for unit, part in zip(units, indexes, strict=True)}
     _replace(out / "index.parquet", _parquet(index))
-    _replace(out / "rejects.parquet", _parquet(rejects))
+    _replace(out / "rejects.json", json.dumps(found, indent=1).encode())
     _replace(out / "sizes.json", json.dumps(sizes, indent=1).encode())
     return ShardReport(len(units), written, index.height, float(index["seconds"].sum()), rejects)
 

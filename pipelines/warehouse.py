@@ -65,6 +65,7 @@ def build(
     vocabulary: Path,
     sql: Path,
     scores: Path,
+    shards: Path,
     split_seed: int = 0,
 ) -> WarehouseReport:
     """Build the warehouse, unless the file there was built from the same inputs.
@@ -77,6 +78,7 @@ def build(
         vocabulary: folder of attributes.csv, instruments.csv and words.csv.
         sql: folder of the SQL files.
         scores: folder of ``<embedder>/<task>.<mode>.json``; need not exist yet.
+        shards: folder of ``<corpus>/rejects.json``; need not exist yet.
         split_seed: of the hash that gives new persons a split.
 
     Raises:
@@ -85,7 +87,7 @@ def build(
     started = time.perf_counter()
     inputs = _inputs(tables, corpora, vocabulary, sql)
     split_file = tables / SPLIT_FILE
-    settings = f"{sorted(corpora)} {split_seed} {scores.resolve()} {duckdb.__version__}"
+    settings = f"{sorted(corpora)} {split_seed} {scores.resolve()} {shards.resolve()} {duckdb.__version__}"
     fingerprint = _fingerprint([*inputs, split_file], settings)
     if _stored_fingerprint(out) == fingerprint:
         return _report(out, built=False, started=started)
@@ -102,7 +104,8 @@ def build(
             _run(con, [file for file in files if file.name < AFTER_SPLIT])
             assigned = _assign(con, split_file, split_seed)
             con.register("assigned_split", assigned)
-            _view_of_scores(con, scores)
+            _view_of_files(con, "score_file", scores.resolve() / "*" / "*.json")
+            _view_of_files(con, "shard_reject_file", shards.resolve() / "*" / "rejects.json")
             _store_build(con, fingerprint, splits.split_hash(assigned), split_seed, sorted(corpora))
             _run(con, [file for file in files if file.name >= AFTER_SPLIT])
             # split.parquet is an input of the next build
@@ -234,10 +237,9 @@ def _assign(con: duckdb.DuckDBPyConnection, split_file: Path, seed: int) -> pl.D
     return assigned
 
 
-def _view_of_scores(con: duckdb.DuckDBPyConnection, scores: Path) -> None:
-    """Make the view of the score files. DuckDB itself writes the absolute path into the view."""
-    files = str(scores.resolve() / "*" / "*.json")
-    con.sql("SELECT filename, content FROM read_text(?)", params=[files]).create_view("score_file")
+def _view_of_files(con: duckdb.DuckDBPyConnection, name: str, files: Path) -> None:
+    """Make a view of JSON files as text. DuckDB itself writes the absolute path into the view."""
+    con.sql("SELECT filename, content FROM read_text(?)", params=[str(files)]).create_view(name)
 
 
 def _store_build(

@@ -171,7 +171,7 @@ class Slap(nn.Module):
     @torch.inference_mode()
     def project(self, vectors: np.ndarray) -> np.ndarray:
         """Audio vectors ``[n, encoder dim]`` into the shared space, unit length, ``[n, shared dim]``."""
-        shared = self.audio_head(torch.from_numpy(np.asarray(vectors, dtype=np.float32)).to(self.log_scale.device))
+        shared = self.audio_head(torch.from_numpy(np.array(vectors, dtype=np.float32)).to(self.log_scale.device))
         return F.normalize(shared, dim=1).cpu().numpy()
 
     @torch.inference_mode()

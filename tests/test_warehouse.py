@@ -60,6 +60,7 @@ class House:
             vocabulary=vocabulary,
             sql=HOME / "sql",
             scores=self.scores,
+            shards=self.folder / "shards",
             split_seed=seed,
         )
 
@@ -600,7 +601,7 @@ def test_failed_build_keeps_the_old_file(house: House, tmp_path: Path) -> None:
     (sql / "99_broken.sql").write_text("SELECT * FROM nothing_of_that_name;")
     with pytest.raises(WarehouseError, match=r"99_broken\.sql failed"):
         warehouse.build(
-            tmp_path / "tables", house.meta_db, corpora=["clinic"], vocabulary=VOCABULARY, sql=sql, scores=house.scores
+            tmp_path / "tables", house.meta_db, corpora=["clinic"], vocabulary=VOCABULARY, sql=sql, scores=house.scores, shards=house.folder / "shards"
         )
     assert house.ask("SELECT count(*) FROM facts") == [(8,)]
     assert [path.name for path in house.folder.glob("meta.db*")] == ["meta.db"]
@@ -761,3 +762,12 @@ def test_words_are_listed_once() -> None:
     assert words.select("domain", pl.col("raw").str.strip_chars().str.to_lowercase()).is_duplicated().sum() == 0
     sexes = words.filter(pl.col("domain") == "sex")["canonical"].drop_nulls()
     assert set(sexes) == {"female", "male", "other"}
+
+
+def test_rejects_of_sharding_appear_without_a_build(house: House) -> None:
+    house.build()
+    folder = house.folder / "shards" / "clinic"
+    folder.mkdir(parents=True)
+    assert house.ask("SELECT * FROM reject WHERE stage = 'audio'") == []
+    (folder / "rejects.json").write_text('[{"corpus": "clinic", "path": "a.wav", "reason": "empty file"}]')
+    assert house.ask("SELECT * FROM reject WHERE stage = 'audio'") == [("clinic", "a.wav", "empty file", "audio")]

@@ -25,6 +25,7 @@ def meta_db(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResu
         vocabulary=PROJECT / "warehouse" / "vocabulary",
         sql=PROJECT / "warehouse" / "sql",
         scores=settings.warehouse / "scores",
+        shards=settings.shards,
         split_seed=settings.seed,
     )
     summary = meta.summary(settings.meta_db)

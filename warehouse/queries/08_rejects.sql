@@ -1,5 +1,5 @@
 -- Why were files and rows left out, and how often?
-SELECT corpus, regexp_replace(reason, '[0-9]+', 'N', 'g') AS reason, count(*) AS n, min(path) AS example
+SELECT corpus, stage, regexp_replace(reason, '[0-9]+', 'N', 'g') AS reason, count(*) AS n, min(path) AS example
 FROM reject
 GROUP BY ALL
 ORDER BY corpus, n DESC, reason;

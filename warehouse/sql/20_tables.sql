@@ -78,7 +78,7 @@ SELECT
 FROM read_parquet(getvariable('observation_files'))
 ORDER BY ALL;
 
-CREATE TABLE reject AS
+CREATE TABLE unread_metadata AS
 SELECT corpus, path, reason
 FROM read_parquet(getvariable('reject_files'))
 ORDER BY ALL;

@@ -91,10 +91,18 @@ COMMENT ON COLUMN observation.instrument IS 'Scale or protocol that gave the num
 COMMENT ON COLUMN observation.source IS 'Who says so: clinician, scale, self-report, rater, group, owner, model or acted';
 COMMENT ON COLUMN observation.rater IS 'Which rater';
 
-COMMENT ON TABLE reject IS 'Files and rows that could not be read, and why';
+COMMENT ON TABLE unread_metadata IS 'Files and rows that a recipe could not read; part of the view reject';
+COMMENT ON COLUMN unread_metadata.corpus IS 'Its corpus';
+COMMENT ON COLUMN unread_metadata.path IS 'File, or file:row';
+COMMENT ON COLUMN unread_metadata.reason IS 'Why it was left out';
+COMMENT ON VIEW shard_reject_file IS 'The rejects of sharding, one JSON file a corpus; part of the view reject';
+COMMENT ON COLUMN shard_reject_file.filename IS 'Path of the file';
+COMMENT ON COLUMN shard_reject_file.content IS 'The file as text';
+COMMENT ON VIEW reject IS 'Files and rows that could not be used, and why';
 COMMENT ON COLUMN reject.corpus IS 'Its corpus';
 COMMENT ON COLUMN reject.path IS 'File, or file:row';
 COMMENT ON COLUMN reject.reason IS 'Why it was left out';
+COMMENT ON COLUMN reject.stage IS 'metadata: the recipe could not read it; audio: sharding could not decode it';
 
 COMMENT ON TABLE measurement IS 'The number that holds for an utterance: most specific level, raters averaged';
 COMMENT ON COLUMN measurement.utt_id IS 'Its utterance';

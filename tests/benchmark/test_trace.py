@@ -1,0 +1,237 @@
+"""A small warehouse with a whole chain in it: raw files, shards, manifest, checkpoint, predictions, score."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import polars as pl
+import pytest
+import soundfile
+import torch
+
+from benchmark import evaluate, metrics
+from benchmark.evaluate import Score
+from benchmark.task import load_tasks
+from benchmark.trace import TraceError, trace_score
+from pipelines import manifest as manifests
+from pipelines.shards import plan, write_shard
+from slap_model import config, train
+from slap_model.manifest import Manifest
+from slap_model.model import Slap
+
+NAME = "slap/ewa_db_parkinson.probe"
+OWNER = "Owner_Kovac"  # as an owner may call a file
+TESTED = 8
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The warehouse, made once; tests that change it copy it."""
+    root = tmp_path_factory.mktemp("trace")
+    warehouse = root / "warehouse"
+    make_shards(root / "raw", warehouse)
+    manifest = make_manifest(warehouse)
+    fingerprint = make_checkpoint(warehouse / "checkpoints" / "slap-1", manifest)
+    make_score(warehouse, manifest, fingerprint)
+    return warehouse
+
+
+@pytest.fixture
+def warehouse(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "warehouse"))
+
+
+def make_shards(raw: Path, warehouse: Path) -> None:
+    rows, facts = [], []
+    raw.mkdir()
+    (warehouse / "shards" / "ewa_db").mkdir(parents=True)
+    for number in range(24):
+        name = f"{OWNER}{number}.wav"
+        tone = np.sin(np.arange(3200) * (0.02 + 0.001 * number))
+        soundfile.write(raw / name, 0.3 * tone, 16_000)
+        utt_id, split = f"utt{number:02d}", "test" if number < TESTED else "train"
+        row = {"utt_id": utt_id, "path": name, "speaker": f"s{number}", "split": split}
+        rows.append({**row, "start_s": None, "end_s": None, "channel": None, "facts": [], "captions": []})
+        state = "present" if number % 2 else "absent"
+        facts.append((utt_id, "ewa_db", f"{OWNER}{number}", split, "male", 65, 70, "sk", state))
+    for unit in plan("ewa_db", raw, rows, warehouse / "shards" / "ewa_db"):
+        write_shard(unit)
+    names = ["utt_id", "corpus", "person_id", "split", "sex", "age_low", "age_high", "language", "parkinson"]
+    frame = pl.DataFrame(facts, schema=names, orient="row")  # noqa: F841 - DuckDB reads it by name
+    with duckdb.connect(warehouse / "meta.db") as con:
+        con.execute("CREATE TABLE facts AS SELECT *, 'absent' AS healthy FROM frame").fetchall()
+
+
+def make_manifest(warehouse: Path) -> Manifest:
+    (warehouse / "captions").mkdir()
+    for name in ("facts", "captions", "vectors-x"):
+        pl.DataFrame({"text": [name]}).write_parquet(warehouse / "captions" / f"{name}.parquet")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifests, "_seen", lambda *_: {"languages": ["sk"], "labels": ["parkinson"]})
+        vectors = warehouse / "captions" / "vectors-x.parquet"
+        path, _ = manifests.write(warehouse, {"ewa_db": 1.0}, vectors=vectors, tower="x", split_hash="split-1")
+    return Manifest.load(path)
+
+
+def make_checkpoint(folder: Path, manifest: Manifest) -> str:
+    small = {"dim": 16, "depth": 1, "heads": 1}
+    values = {"frontend": {"frames": 32}, "encoder": small, "decoder": {**small, "window": 2}, "text": {"dim": 8}}
+    settings = config.parse({**values, "loss": {"dim": 8}, "train": {"steps": 6, "batch": 4}})
+    torch.manual_seed(0)
+    model = Slap(settings)
+    for step in (3, 6):
+        with torch.no_grad():
+            model.log_scale += 0.1
+        train.save(folder, step, model, torch.optim.AdamW(model.parameters()), settings, manifest)
+    return Slap.from_checkpoint(folder).fingerprint
+
+
+def make_score(warehouse: Path, manifest: Manifest, fingerprint: str) -> None:
+    y = np.arange(TESTED) % 2
+    frame = pl.DataFrame({"unit_id": [f"p{i}" for i in range(TESTED)], "y": y.astype(np.int8)}).with_columns(
+        pl.col("unit_id").alias("person"), (pl.col("y") - 0.5).alias("score"), pl.col("y").alias("predicted")
+    )
+    content = evaluate._as_parquet(frame)
+    evaluate._write(warehouse / "predictions" / f"{NAME}.parquet", content)
+    task = next(task for task in load_tasks() if task.name == "ewa_db_parkinson")
+    score = Score(
+        embedder="slap",
+        fingerprint=fingerprint,
+        task=task.name,
+        group=task.group,
+        track=task.track,
+        corpus=task.corpus,
+        mode="probe",
+        status="ok",
+        reason="",
+        synthetic=True,
+        ood_corpus=False,
+        ood_language=False,
+        ood_label=False,
+        **asdict(metrics.measure(frame, task.corpus)),
+        key="key-1",
+        hashes={
+            "manifest": manifest.hash,
+            "split": "split-1",
+            "data": "data-1",
+            "task": task.hash,
+            "code": evaluate.code_hash(),
+            "predictions": hashlib.sha256(content).hexdigest(),
+        },
+    )
+    evaluate._write(warehouse / "scores" / f"{NAME}.json", evaluate._as_json(score))
+    baseline = replace(score, embedder="random", hashes={**score.hashes, "manifest": ""})
+    evaluate._write(warehouse / "predictions" / f"random/{task.name}.probe.parquet", content)
+    evaluate._write(warehouse / "scores" / f"random/{task.name}.probe.json", evaluate._as_json(baseline))
+
+
+def test_a_score_is_followed_to_its_raw_files(warehouse: Path) -> None:
+    text = trace_score(warehouse, NAME)
+    assert text.endswith("All that was checked is as it was when the score was written.")
+    assert "macro-F1 1.000 [" in text and "8 units of 8 test speakers, prevalence 0.50" in text
+    assert "checkpoints/slap-1/step-00000006" in text and "6 of 6, 24 samples seen, seed 0" in text
+    stored = json.loads((warehouse / "scores" / f"{NAME}.json").read_text())
+    for name in ("manifest", "split", "data", "task", "code", "predictions"):
+        assert stored["hashes"][name] in text
+    assert "1 tars, 16 utterances" in text and "1 tars of the test split" in text
+    index = pl.read_parquet(warehouse / "shards" / "ewa_db" / "test-00000.parquet")
+    raw = index["raw_sha256"].sort().to_list()
+    assert "8, for 8 test utterances of the task" in text and "and 3 more" in text
+    assert [digest in text for digest in raw] == [True] * 5 + [False] * 3
+    true = hashlib.sha256((warehouse / "captions" / "facts.parquet").read_bytes()).hexdigest()
+    assert f"captions/facts.parquet {true}  ok" in text
+
+
+def test_nobody_is_named(warehouse: Path) -> None:
+    text = trace_score(warehouse, NAME)
+    assert OWNER not in text and ".wav" not in text and "utt0" not in text
+
+
+def change(file: Path) -> None:
+    file.write_bytes(file.read_bytes() + b" ")
+
+
+@pytest.mark.parametrize(
+    ("file", "finding"),
+    [
+        (f"predictions/{NAME}.parquet", "predictions changed since the score was written"),
+        ("captions/facts.parquet", "facts changed since training"),
+        ("captions/captions.parquet", "captions changed since training"),
+        ("checkpoints/slap-1/step-00000006/model.safetensors", "no checkpoint has these weights; it was removed"),
+        ("shards/ewa_db/test-00000.tar", "1 are not those of their index, first test-00000.tar"),
+    ],
+)
+def test_a_changed_file_is_said(warehouse: Path, file: str, finding: str) -> None:
+    change(warehouse / file)
+    text = trace_score(warehouse, NAME)
+    assert f"\nNot as it was when the score was written:\n- {finding}" in text
+    assert f"<- {finding}" in text
+
+
+@pytest.mark.parametrize(
+    ("file", "finding"),
+    [
+        (f"predictions/{NAME}.parquet", "predictions absent"),
+        ("captions/vectors-x.parquet", "vectors absent"),
+        ("shards/ewa_db/train-00000.tar", "1 absent or changed since training, first shards/ewa_db/train-00000.tar"),
+        ("checkpoints/slap-1/step-00000006/checkpoint.json", "no checkpoint has these weights"),
+        ("checkpoints/slap-1/step-00000006/model.safetensors", "no checkpoint has these weights"),
+    ],
+)
+def test_an_absent_file_is_said(warehouse: Path, file: str, finding: str) -> None:
+    (warehouse / file).unlink()
+    assert f"\n- {finding}" in trace_score(warehouse, NAME)
+
+
+def test_a_manifest_that_changed_is_said(warehouse: Path) -> None:
+    file = next((warehouse / "manifests").glob("*.json"))
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps({**content, "split": "split-2"}))
+    text = trace_score(warehouse, NAME)
+    assert "- manifest changed since training" in text
+    assert "- not the split of the training: someone tested may have been trained on" in text
+    file.write_text("{}")
+    assert "- manifest broken: " in trace_score(warehouse, NAME)
+    file.unlink()
+    assert "- manifest absent" in trace_score(warehouse, NAME)
+
+
+def test_another_task_row_or_code_is_said(warehouse: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmark.trace.code_hash", lambda: "other")
+    monkeypatch.setattr("benchmark.trace.load_tasks", lambda: ())
+    text = trace_score(warehouse, NAME)
+    assert "- the benchmark's code is not the one that scored" in text
+    assert "- its row in tasks.toml is not the one that was scored" in text
+    assert "8 test utterances of the corpus" in text
+
+
+def test_a_baseline_has_no_checkpoint(warehouse: Path) -> None:
+    text = trace_score(warehouse, NAME.replace("slap", "random"))
+    assert "none: this embedder was not trained on a manifest" in text and "manifests/" not in text
+
+
+def test_a_missing_score_is_followed_as_far_as_it_goes(warehouse: Path) -> None:
+    file = warehouse / "scores" / f"{NAME}.json"
+    stored = json.loads(file.read_text())
+    gone = {**stored, "status": "missing", "reason": "no positive utterance in the test split", "f1": None}
+    file.write_text(json.dumps({**gone, "macro_f1": None, "hashes": {**stored["hashes"], "predictions": ""}}))
+    text = trace_score(warehouse, NAME)
+    assert "missing: no positive utterance in the test split" in text and "\npredictions" not in text
+
+
+@pytest.mark.parametrize("name", ["slap/ewa_db_parkinsn.probe", "slap/ewa_db_parkinson", "../scores/" + NAME])
+def test_an_unknown_name_lists_the_near_ones(warehouse: Path, name: str) -> None:
+    with pytest.raises(TraceError, match=r"no score .* among 2; near it: .*slap/ewa_db_parkinson\.probe") as caught:
+        trace_score(warehouse, name)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_scores_at_all(tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match="run the benchmark first"):
+        trace_score(tmp_path, NAME)

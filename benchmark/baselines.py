@@ -20,9 +20,7 @@ class MelStatistics:
     """
 
     name = "mel-statistics"
-    fingerprint = hashlib.sha256(
-        b"mel-statistics 1: 64 htk bands, fft 512, 25/10 ms, mean and std"
-    ).hexdigest()
+    fingerprint = hashlib.sha256(b"mel-statistics 1: 64 htk bands, fft 512, 25/10 ms, mean and std").hexdigest()
     sample_rate = 16_000
     trained_on: Mapping[str, Sequence[str]] = UNTRAINED
 

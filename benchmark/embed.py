@@ -71,16 +71,12 @@ def load_embeddings(folder: Path, shards: Sequence[Path]) -> pl.DataFrame:
     files = [folder / f"{shard_hash(shard)[:16]}.parquet" for shard in shards]
     for shard, file in zip(shards, files, strict=True):
         if not file.exists():
-            raise FileNotFoundError(
-                f"{folder.name}: no vectors of shard {shard.name}; run benchmark.embed.embed first"
-            )
+            raise FileNotFoundError(f"{folder.name}: no vectors of shard {shard.name}; run benchmark.embed.embed first")
     empty = pl.DataFrame(schema={"utt_id": pl.String(), "vector": pl.List(pl.Float32())})
     return pl.concat([empty, *(pl.read_parquet(file) for file in files)])
 
 
-def embeddings_folder(
-    embedder: Embedder, out: Path, *, window_s: float = WINDOW_S, hop_s: float = HOP_S
-) -> Path:
+def embeddings_folder(embedder: Embedder, out: Path, *, window_s: float = WINDOW_S, hop_s: float = HOP_S) -> Path:
     """Where the embedder's vectors lie; other windows than the usual ones have a folder of their own."""
     usual = (window_s, hop_s) == (WINDOW_S, HOP_S)
     return out / f"{embedder.name}-{embedder.fingerprint[:12]}{'' if usual else f'-{window_s:g}s-{hop_s:g}s'}"
@@ -159,9 +155,7 @@ def _read(shard: Path, sample_rate: int) -> Iterator[tuple[str, Wave]]:
             try:
                 wave, rate = soundfile.read(io.BytesIO(content.read()), dtype="float32", always_2d=True)
             except soundfile.LibsndfileError as error:
-                raise AudioError(
-                    f"{shard.name}: {member.name} cannot be decoded; build the shard again"
-                ) from error
+                raise AudioError(f"{shard.name}: {member.name} cannot be decoded; build the shard again") from error
             if not len(wave):
                 raise AudioError(f"{shard.name}: {member.name} is empty; build the shard again")
             mono = wave.mean(axis=1)

@@ -132,18 +132,14 @@ def check_embedder(embedder: Embedder, tolerance: float = 1e-3) -> None:
         return bool(np.linalg.norm(a - b) <= tolerance * max(float(np.linalg.norm(a)), 1e-12))
 
     require(bool(re.fullmatch(r"[a-z0-9][a-z0-9._-]*", embedder.name)), "a name that can be a file name")
-    short, middle, other, long = (
-        _speechlike(embedder.sample_rate, s, i) for i, s in enumerate((0.4, 3.0, 3.0, 10.0))
-    )
+    short, middle, other, long = (_speechlike(embedder.sample_rate, s, i) for i, s in enumerate((0.4, 3.0, 3.0, 10.0)))
     embed([np.zeros(embedder.sample_rate, dtype=np.float32)])  # silence must not give log(0)
     alone = [embed([wave])[0] for wave in (short, middle, other, long)]
     require(len({vector.shape for vector in alone}) == 1, "the right shape: its width depends on the wave")
     for wave, vector in zip((short, middle, other, long), alone, strict=True):
         require(same(vector, embed([wave])[0]), "the same twice; inference must not crop or drop at random")
     batch = embed([other, middle, other])
-    require(
-        same(alone[1], batch[1]) and same(alone[2], batch[0]), "the same in any batch; is it in eval mode?"
-    )
+    require(same(alone[1], batch[1]) and same(alone[2], batch[0]), "the same in any batch; is it in eval mode?")
     padded = embed([short, long, middle])
     require(
         same(alone[0], padded[0]) and same(alone[1], padded[2]),
@@ -152,9 +148,7 @@ def check_embedder(embedder: Embedder, tolerance: float = 1e-3) -> None:
     if speaks(embedder):
         texts = np.asarray(embedder.embed_text(["a calm voice", "a rough voice"]))
         joint = project(embedder, padded)
-        require(
-            texts.ndim == 2 and len(texts) == 2, f"the right shape of text: {texts.shape}, one row a text"
-        )
+        require(texts.ndim == 2 and len(texts) == 2, f"the right shape of text: {texts.shape}, one row a text")
         require(joint.shape == (3, texts.shape[1]), f"in one space: audio {joint.shape}, text {texts.shape}")
         require(bool(np.isfinite(texts).all() and np.isfinite(joint).all()), "finite in the joint space")
 

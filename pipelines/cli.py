@@ -6,6 +6,7 @@ import os
 import sys
 import time
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from pipelines.settings import PROJECT, Mode, Settings, SettingsError, from_envi
 
 if TYPE_CHECKING:
     from dagster import ExecuteInProcessResult
+
+    from pipelines.corpora._base import Corpus
 
 
 @click.group()
@@ -47,15 +50,34 @@ def run(raw: Path | None, config: str | None, overrides: tuple[str, ...], only: 
 
 
 @main.command()
-def corpora() -> None:
+@click.option("--markdown", is_flag=True, help="as the table of the README")
+def corpora(markdown: bool) -> None:
     """List the corpora that have a recipe, with languages, roles and licence."""
     from pipelines.corpora._base import corpora as recipes
 
-    for corpus in recipes().values():
-        click.echo(
-            f"{corpus.name:16s} {','.join(corpus.languages):12s} {','.join(corpus.roles):16s} "
-            f"{corpus.licence.access:10s} {corpus.licence.name}"
+    for line in corpus_table(recipes().values()) if markdown else map(corpus_line, recipes().values()):
+        click.echo(line)
+
+
+def corpus_line(corpus: Corpus) -> str:
+    """A corpus in one line of the terminal."""
+    roles, languages = ",".join(corpus.roles), ",".join(corpus.languages)
+    return f"{corpus.name:16s} {languages:12s} {roles:16s} {corpus.licence.access:10s} {corpus.licence.name}"
+
+
+def corpus_table(recipes: Iterable[Corpus]) -> list[str]:
+    """The corpora as the lines of a Markdown table; the README's is this one."""
+    yes = {True: "yes", False: "no"}
+    lines = ["| Folder | Corpus | Languages | Use | Access | Licence | Redistribute |", "|---|---|---|---|---|---|---|"]
+    for corpus in recipes:
+        licence = corpus.licence
+        title = f"[{corpus.title}]({corpus.homepage})" if corpus.homepage else corpus.title
+        lines.append(
+            f"| `{corpus.name}` | {title} | {', '.join(corpus.languages)} "
+            f"| {', '.join(corpus.roles)} | {licence.access} | [{licence.name}]({licence.url}) "
+            f"| {yes[licence.may_redistribute]} |"
         )
+    return lines
 
 
 @main.command()

@@ -11,7 +11,8 @@ import polars as pl
 def ask(meta_db: Path, query: str) -> pl.DataFrame:
     """The rows of a query, read-only."""
     with duckdb.connect(str(meta_db), read_only=True) as connection:
-        return connection.sql(query).pl()
+        rows: pl.DataFrame = connection.sql(query).pl()
+        return rows
 
 
 def summary(meta_db: Path) -> pl.DataFrame:

@@ -42,7 +42,7 @@ class _Short(logging.Formatter):
         return f"  {step:32s} {message}" if step else f"  {message}"
 
 
-@dg.logger(description="One short line per asset")
+@dg.logger({}, description="One short line per asset")
 def console(_: dg.InitLoggerContext) -> logging.Logger:
     """Console logger of the command line; the full log stands in Dagster's event log."""
     logger = logging.getLogger("slap.console")

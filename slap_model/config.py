@@ -121,7 +121,8 @@ def parse(values: Mapping[str, Any]) -> Config:
     Raises:
         ConfigError: an unknown section or field, or a value of the wrong type.
     """
-    return _fill(Config, values, "")
+    filled: Config = _fill(Config, values, "")
+    return filled
 
 
 def load(name: str, overrides: Sequence[str] = ()) -> Config:

@@ -8,7 +8,6 @@ always the same crop with the same caption: a resumed run goes on at ``i`` witho
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
@@ -143,16 +142,14 @@ class TrainingSet(Dataset[dict[str, Tensor]]):
 
         if row in self._cached:
             return self._cached[row]
-        packed = os.pread(self._file(int(self._tar[row])), int(self._size[row]), int(self._offset[row]))
-        wave, _ = soundfile.read(io.BytesIO(packed), dtype="int16")
+        with self._paths[self._tar[row]].open("rb") as tar:
+            tar.seek(int(self._offset[row]))
+            packed = tar.read(int(self._size[row]))
+        wave: np.ndarray = soundfile.read(io.BytesIO(packed), dtype="int16")[0]
         if wave.nbytes <= self._room:
             self._cached[row] = wave
             self._room -= wave.nbytes
         return wave
-
-    @lru_cache(maxsize=256)  # noqa: B019 - open tars, bounded
-    def _file(self, tar: int) -> int:
-        return os.open(self._paths[tar], os.O_RDONLY)
 
 
 def multi_hot(lists: Sequence[Sequence[str]], column: Mapping[str, int]) -> np.ndarray:

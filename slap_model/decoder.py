@@ -31,7 +31,7 @@ class MaeDecoder(nn.Module):
                     self.grid,
                     num_heads=decoder.heads,
                     window_size=window,
-                    shift_size=0 if index % 2 == 0 else (window[0] // 2, window[1] // 2),
+                    shift_size=0 if index % 2 == 0 else min(window) // 2,
                 )
                 for index in range(decoder.depth)
             )

@@ -44,9 +44,8 @@ class AudioEncoder(nn.Module):
             depth=encoder.depth,
             num_heads=encoder.heads,
         )
-        self.vit.pos_embed.requires_grad_(False)
-        with torch.no_grad():
-            self.vit.pos_embed.copy_(sincos_positions(self.grid, encoder.dim))
+        positions = nn.Parameter(sincos_positions(self.grid, encoder.dim), requires_grad=False)
+        self.vit.pos_embed = positions
         if encoder.weights:
             load_weights(self.vit, encoder.weights)
 
@@ -72,10 +71,13 @@ class AudioEncoder(nn.Module):
         return visible
 
     def _patches(self, mel: Tensor) -> Tensor:
+        assert self.vit.pos_embed is not None
         patches: Tensor = self.vit.patch_embed(mel.unsqueeze(1)) + self.vit.pos_embed[:, 1:]
         return patches
 
     def _blocks(self, patches: Tensor) -> Tensor:
+        assert self.vit.cls_token is not None
+        assert self.vit.pos_embed is not None
         first = (self.vit.cls_token + self.vit.pos_embed[:, :1]).expand(len(patches), -1, -1)
         tokens: Tensor = self.vit.blocks(torch.cat([first, patches], dim=1))
         return tokens

@@ -64,7 +64,8 @@ class LogMel(nn.Module):
         previous = torch.cat([frames[..., :1], frames[..., :-1]], dim=2)
         frames = (frames - PREEMPHASIS * previous) * self.taper
         power = torch.fft.rfft(frames, n=self.fft).abs().square()[..., : self.fft // 2]
-        return (power @ self.banks.T).clamp(min=EPSILON).log()
+        mel: Tensor = (power @ self.banks.T).clamp(min=EPSILON).log()
+        return mel
 
     def forward(self, waves: Tensor) -> Tensor:
         """Normalised log-mel, ``[batch, frames, mels]``; computed in float32 whatever the precision around it."""

@@ -106,7 +106,8 @@ def rate(step: int, train: config.Train) -> float:
     warmup = min(train.warmup, max(1, train.steps // 5))
     if step < warmup:
         return train.rate * (step + 1) / warmup
-    return train.rate * train.final ** ((step - warmup) / max(1, train.steps - warmup))
+    decay: float = train.final ** ((step - warmup) / max(1, train.steps - warmup))
+    return train.rate * decay
 
 
 def groups(model: Slap, decay: float) -> list[dict[str, Any]]:

@@ -601,7 +601,13 @@ def test_failed_build_keeps_the_old_file(house: House, tmp_path: Path) -> None:
     (sql / "99_broken.sql").write_text("SELECT * FROM nothing_of_that_name;")
     with pytest.raises(WarehouseError, match=r"99_broken\.sql failed"):
         warehouse.build(
-            tmp_path / "tables", house.meta_db, corpora=["clinic"], vocabulary=VOCABULARY, sql=sql, scores=house.scores, shards=house.folder / "shards"
+            tmp_path / "tables",
+            house.meta_db,
+            corpora=["clinic"],
+            vocabulary=VOCABULARY,
+            sql=sql,
+            scores=house.scores,
+            shards=house.folder / "shards",
         )
     assert house.ask("SELECT count(*) FROM facts") == [(8,)]
     assert [path.name for path in house.folder.glob("meta.db*")] == ["meta.db"]
@@ -765,6 +771,7 @@ def test_words_are_listed_once() -> None:
 
 
 def test_rejects_of_sharding_appear_without_a_build(house: House) -> None:
+    house.add(clinic(4))
     house.build()
     folder = house.folder / "shards" / "clinic"
     folder.mkdir(parents=True)

@@ -1,5 +1,7 @@
 """Embeddings, scores and the board."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,33 +18,64 @@ from pipelines.resources import Slap
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
+    from benchmark.embedders import Embedder
     from benchmark.evaluate import Contender
 
+
+@dataclass(frozen=True)
+class Entry:
+    """An embedder on the board: what it is, what it needs, and how to make it (torch is imported only then)."""
+
+    about: str
+    needs: str  # the asset that must be there first
+    make: Callable[[Settings], "Embedder"]
+
+
+def _slap(settings: Settings, training: str) -> "Embedder":
+    from benchmark.embedders import SlapEmbedder
+
+    return SlapEmbedder(run_folder(settings, training), training)
+
+
+def _untrained(settings: Settings) -> "Embedder":
+    from benchmark.embedders import SlapEmbedder
+
+    return SlapEmbedder.untrained(run_folder(settings, "slap"))
+
+
+def _baseline(_: Settings, name: str) -> "Embedder":
+    from benchmark import baselines
+
+    embedder: Embedder = getattr(baselines, name)()
+    return embedder
+
+
+# A new model is one more row here, and a class with `embed_audio` (see benchmark/embedders.py).
 EMBEDDERS = {
-    "slap": "SLAP as trained on this run's manifest",
-    "control": "the same training without language",
-    "untrained": "SLAP's architecture with random weights",
-    "mel": "mean and deviation of the log-mel",
-    "random": "random vectors",
+    "slap": Entry("SLAP as trained on this run's manifest", "slap", partial(_slap, training="slap")),
+    "control": Entry("the same training without language", "control", partial(_slap, training="control")),
+    "untrained": Entry("SLAP's architecture with random weights", "slap", _untrained),
+    "mel": Entry("mean and deviation of the log-mel", "manifest", partial(_baseline, name="MelStatistics")),
+    "random": Entry("random vectors", "manifest", partial(_baseline, name="RandomVectors")),
 }
 
 
-def embedding_asset(name: str, about: str) -> dg.AssetsDefinition:
+def embedding_asset(name: str, entry: Entry) -> dg.AssetsDefinition:
     """The vectors of one embedder over every benchmark shard, as an asset."""
 
     @dg.asset(
         key=["embeddings", name],
-        deps=[{"slap": "slap", "control": "control", "untrained": "slap"}.get(name, "manifest")],
+        deps=[entry.needs],
         group_name="benchmark",
         kinds={"pytorch", "parquet"},
-        description=f"Vectors of every benchmark utterance: {about}. Checked first, never computed twice.",
+        description=f"Vectors of every benchmark utterance: {entry.about}. Checked first, never computed twice.",
     )
-    def embeddings(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResult:
+    def embeddings(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResult[None]:
         from benchmark.embed import embed, load_embeddings
         from benchmark.embedders import check_embedder
 
         settings = slap.settings()
-        embedder = make(settings, name)
+        embedder = entry.make(settings)
         check_embedder(embedder)
         tars = [tar for part in benchmark_shards(settings).values() for tar in part]
         with tqdm(total=len(tars), desc=f"embed {name}", leave=False) as bar:
@@ -66,7 +99,7 @@ def embedding_asset(name: str, about: str) -> dg.AssetsDefinition:
     return embeddings
 
 
-embedding_assets = [embedding_asset(name, about) for name, about in EMBEDDERS.items()]
+embedding_assets = [embedding_asset(name, entry) for name, entry in EMBEDDERS.items()]
 
 
 @dg.asset(
@@ -74,13 +107,13 @@ embedding_assets = [embedding_asset(name, about) for name, about in EMBEDDERS.it
     group_name="benchmark",
     kinds={"scikitlearn", "parquet"},
 )
-def scores(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResult:
+def scores(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResult[None]:
     """Zero-shot and linear-probe predictions and their scores, with intervals over speakers."""
     from benchmark.baselines import AlwaysYes
     from benchmark.evaluate import evaluate
 
     settings = slap.settings()
-    contenders: list[Contender] = [make(settings, name) for name in EMBEDDERS]
+    contenders: list[Contender] = [*(entry.make(settings) for entry in EMBEDDERS.values()), AlwaysYes()]
     with tqdm(desc="scores", leave=False) as bar:
 
         def progress(done: int, total: int) -> None:
@@ -88,7 +121,7 @@ def scores(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResul
             bar.update(done - bar.n)
 
         results = evaluate(
-            [*contenders, AlwaysYes()],
+            contenders,
             tasks(settings),
             settings.meta_db,
             benchmark_shards(settings),
@@ -110,11 +143,10 @@ def scores(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResul
     group_name="benchmark",
     kinds={"markdown", "html"},
 )
-def leaderboard(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResult:
+def leaderboard(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResult[None]:
     """The leaderboard: means with intervals, chance, strata, and each task on its own."""
-    from benchmark.report import write_report
-
     from benchmark.evaluate import read_scores
+    from benchmark.report import write_report
 
     settings = slap.settings()
     report = write_report(
@@ -133,19 +165,6 @@ def leaderboard(context: dg.AssetExecutionContext, slap: Slap) -> dg.Materialize
             "html": dg.MetadataValue.path(str(report.html)),
         }
     )
-
-
-def make(settings: Settings, name: str) -> "Contender":
-    """The embedder of that name."""
-    from benchmark.baselines import MelStatistics, RandomVectors
-    from benchmark.embedders import SlapEmbedder
-
-    trained: partial[Path] = partial(run_folder, settings)
-    if name == "untrained":
-        return SlapEmbedder.untrained(trained("slap"))
-    if name in ("slap", "control"):
-        return SlapEmbedder(trained(name), name)
-    return {"mel": MelStatistics, "random": RandomVectors}[name]()
 
 
 def tasks(settings: Settings) -> tuple[Task, ...]:

@@ -24,7 +24,7 @@ def training_corpora(settings: Settings) -> dict[str, float]:
     group_name="captions",
     kinds={"polars", "parquet"},
 )
-def captions(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResult:
+def captions(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResult[None]:
     """Several descriptions for each distinct set of facts; each knows which facts it used."""
     settings = slap.settings()
     report = captioning.build(
@@ -56,7 +56,7 @@ def captions(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeRes
     group_name="captions",
     kinds={"pytorch", "parquet"},
 )
-def text_vectors(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResult:
+def text_vectors(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResult[None]:
     """One vector per caption from the frozen text tower, so that training never runs it."""
     from slap_model.text import TextTower, text_vectors
 

@@ -51,7 +51,9 @@ def corpus_assets(corpus: Corpus) -> list[dg.AssetSpec | dg.AssetsDefinition]:
             ),
         ],
     )
-    def tables(context: dg.AssetExecutionContext, slap: Slap) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    def tables(
+        context: dg.AssetExecutionContext, slap: Slap
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         settings = slap.settings()
         root = settings.raw / corpus.name
         if settings.mode == "demo" and corpus.name not in common.left_out(settings, corpus.name):
@@ -100,7 +102,7 @@ def corpus_assets(corpus: Corpus) -> list[dg.AssetSpec | dg.AssetsDefinition]:
         pool="io",
         description=f"{corpus.title} as WebDataset tars: 16 kHz mono FLAC with a JSON sidecar.",
     )
-    def shard(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResult:
+    def shard(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResult[None]:
         settings = slap.settings()
         try:
             report = shards.shard_corpus(

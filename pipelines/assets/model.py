@@ -33,7 +33,7 @@ TRAININGS = {
     group_name="training",
     kinds={"json"},
 )
-def manifest(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResult:
+def manifest(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResult[None]:
     """What training reads, by hash: shards, facts, captions and vectors."""
     from slap_model.text import TextTower, vectors_path
 
@@ -78,7 +78,9 @@ def training_asset(name: str) -> dg.AssetsDefinition:
             "control": "The same model, data and steps without language (contrastive weight 0).",
         }[name],
     )
-    def trained(context: dg.AssetExecutionContext, slap: Slap, pipes: dg.PipesSubprocessClient) -> dg.MaterializeResult:
+    def trained(
+        context: dg.AssetExecutionContext, slap: Slap, pipes: dg.PipesSubprocessClient
+    ) -> dg.MaterializeResult[None]:
         settings = slap.settings()
         path = settings.warehouse / "manifests" / current(settings).read_text()
         overrides = [*settings.overrides, *TRAININGS[name]]

@@ -14,7 +14,7 @@ from pipelines.settings import PROJECT
     group_name="warehouse",
     kinds={"duckdb", "sql"},
 )
-def meta_db(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResult:
+def meta_db(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResult[None]:
     """Every corpus in one vocabulary: `duckdb warehouse/meta.db`. Built fresh, then swapped in."""
     settings = slap.settings()
     settings.claim()

@@ -79,9 +79,7 @@ def test_weights_start_the_encoder_or_say_why_not(settings: config.Config, tmp_p
     from safetensors.torch import save_file
 
     source = Slap(settings).encoder.vit.state_dict()
-    generated = {
-        key.replace("fc_norm.", "norm."): torch.randn_like(value) for key, value in source.items()
-    }
+    generated = {key.replace("fc_norm.", "norm."): torch.randn_like(value) for key, value in source.items()}
     save_file(generated, tmp_path / "start.safetensors")
     with_weights = dataclasses.replace(
         settings, encoder=dataclasses.replace(settings.encoder, weights=str(tmp_path / "start.safetensors"))

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pipelines.cli import corpus_table
+from pipelines.corpora._base import corpora
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_corpus_table_is_that_of_the_recipes() -> None:
+    """If this fails: replace the part between the marks with what `slap corpora --markdown` prints."""
+    table = README.split("<!-- corpora -->")[1].split("<!-- /corpora -->")[0]
+    assert table.strip().splitlines() == corpus_table(corpora().values())
+
+
+def test_counts_of_the_paper() -> None:
+    roles = [corpus.roles for corpus in corpora().values()]
+    assert sum("train" in role for role in roles) == 9
+    assert sum("evaluate" in role for role in roles) == 14
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\((tests/[^)#]+)\)", README))))
+def test_pictures_are_there(path: str) -> None:
+    assert (ROOT / path).stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    "path", sorted(set(re.findall(r"`((?:pipelines|slap_model|benchmark|warehouse)/[\w/.]+)`", README)))
+)
+def test_files_it_names_are_there(path: str) -> None:
+    made = ("warehouse/reports", "warehouse/.id_key", "warehouse/meta.db")
+    assert path.startswith(made) or (ROOT / path).exists()

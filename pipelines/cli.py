@@ -141,8 +141,7 @@ def _failures(result: ExecuteInProcessResult) -> list[tuple[str, str]]:
         error = event.step_failure_data.error
         while error is not None and error.cause is not None:
             error = error.cause
-        step = (event.step_key or "").replace("__", "/")
-        failures.append((step, str(error.message if error else "unknown").strip()))
+        failures.append((event.step_key or "", str(error.message if error else "unknown").strip()))
     return failures
 
 

@@ -38,7 +38,7 @@ class _Short(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         meta = getattr(record, "dagster_meta", None) or {}
         message = str(meta.get("orig_message") or record.getMessage())
-        step = str(meta.get("step_key") or "").replace("__", "/")
+        step = str(meta.get("step_key") or "")
         return f"  {step:32s} {message}" if step else f"  {message}"
 
 

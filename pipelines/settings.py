@@ -29,7 +29,7 @@ class Settings:
     config: str = "demo"  # name in slap_model/configs, or a TOML file
     overrides: tuple[str, ...] = ()  # section.field=value for the configuration
     scale: float = 1.0  # of the miniatures: speakers per corpus
-    captions: int = 8  # per distinct set of facts
+    captions: int = 12  # per distinct set of facts
     train_on: tuple[str, ...] = ("train",)  # roles of the corpora that are trained on
     only: tuple[str, ...] = ()  # corpora to use; empty: all
     seed: int = 0

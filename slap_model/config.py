@@ -63,6 +63,7 @@ class Loss:
     contrastive_weight: float = 1.0
     mae_weight: float = 1.0
     mask: float = 0.7
+    contrastive_mask: float = 0.0  # share of patches left out of the contrastive pass (FLIP); the paper's is 0
     temperature: float = 0.07  # initial; learned
     dim: int = 512  # of the shared space
 

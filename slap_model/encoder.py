@@ -34,6 +34,7 @@ class AudioEncoder(nn.Module):
         if encoder.dim % 4:
             raise config.ConfigError(f"encoder.dim = {encoder.dim} must be a multiple of 4")
         self.grid = settings.grid
+        self.patches = self.grid[0] * self.grid[1]
         self.vit = VisionTransformer(
             img_size=(settings.frontend.frames, settings.frontend.mels),
             patch_size=encoder.patch,
@@ -49,26 +50,29 @@ class AudioEncoder(nn.Module):
         if encoder.weights:
             load_weights(self.vit, encoder.weights)
 
-    def pooled(self, mel: Tensor) -> Tensor:
-        """Mean over the patch tokens, then norm: ``[batch, dim]``."""
-        tokens = self._blocks(self._patches(mel))
-        pooled: Tensor = self.vit.fc_norm(tokens[:, 1:].mean(dim=1))
-        return pooled
-
-    def visible(self, mel: Tensor, keep: Tensor) -> Tensor:
-        """Tokens of the visible patches only.
+    def pooled(self, mel: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Mean over the patch tokens, then norm.
 
         Args:
             mel: ``[batch, frames, mels]``.
-            keep: ``[batch, visible]`` indices of patches.
+            keep: ``[batch, visible]`` indices of the patches to look at; all where it is None.
 
         Returns:
-            ``[batch, visible, dim]``.
+            ``[batch, dim]``.
         """
-        patches = self._patches(mel)
-        tokens = self._blocks(patches.gather(1, keep.unsqueeze(-1).expand(-1, -1, patches.shape[-1])))
-        visible: Tensor = self.vit.fc_norm(tokens[:, 1:])
+        pooled: Tensor = self.vit.fc_norm(self._tokens(mel, keep).mean(dim=1))
+        return pooled
+
+    def visible(self, mel: Tensor, keep: Tensor) -> Tensor:
+        """Tokens of the visible patches only, ``[batch, visible, dim]``; arguments as in `pooled`."""
+        visible: Tensor = self.vit.fc_norm(self._tokens(mel, keep))
         return visible
+
+    def _tokens(self, mel: Tensor, keep: Tensor | None) -> Tensor:
+        patches = self._patches(mel)
+        if keep is not None:
+            patches = patches.gather(1, keep.unsqueeze(-1).expand(-1, -1, patches.shape[-1]))
+        return self._blocks(patches)[:, 1:]
 
     def _patches(self, mel: Tensor) -> Tensor:
         assert self.vit.pos_embed is not None

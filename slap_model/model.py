@@ -54,8 +54,15 @@ class Slap(nn.Module):
     # --- training ---------------------------------------------------------------------------------------------
 
     def contrastive(self, batch: Batch, mel: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The contrastive loss of a batch on the full mel, and the figures worth logging."""
-        audio = F.normalize(self.audio_head(self.encoder.pooled(mel)).float(), dim=1)
+        """The contrastive loss of a batch, and the figures worth logging.
+
+        On the full mel, or on a random part of its patches where ``contrastive_mask`` says so: half the work, and
+        on little data a guard against learning the training speakers by heart (FLIP, Li et al. 2023).
+        """
+        left_out, keep = self.settings.loss.contrastive_mask, None
+        if left_out > 0:
+            keep, _ = random_keep(len(mel), self.encoder.patches, left_out, mel.device)
+        audio = F.normalize(self.audio_head(self.encoder.pooled(mel, keep)).float(), dim=1)
         text = F.normalize(self.text_head(batch["text"]).float(), dim=1)
         kind = self.settings.loss.contrastive
         logits = audio @ text.T * self.log_scale.clamp(max=MAX_LOG_SCALE).exp()
@@ -77,8 +84,7 @@ class Slap(nn.Module):
     def reconstruction(self, mel: Tensor) -> Tensor:
         """The masked-autoencoder loss of a batch: a second pass of the same encoder over the visible patches."""
         assert self.decoder is not None
-        grid = self.settings.grid
-        keep, mask = random_keep(len(mel), grid[0] * grid[1], self.settings.loss.mask, mel.device)
+        keep, mask = random_keep(len(mel), self.encoder.patches, self.settings.loss.mask, mel.device)
         predicted = self.decoder(self.encoder.visible(mel, keep), keep)
         return mae_loss(predicted, patchify(mel, self.settings.encoder.patch), mask)
 

@@ -64,7 +64,7 @@ def embedding_asset(name: str, entry: Entry) -> dg.AssetsDefinition:
     """The vectors of one embedder over every benchmark shard, as an asset."""
 
     @dg.asset(
-        key=["embeddings", name],
+        name=f"{name}_embeddings",
         deps=[entry.needs],
         group_name="benchmark",
         kinds={"pytorch", "parquet"},
@@ -103,7 +103,7 @@ embedding_assets = [embedding_asset(name, entry) for name, entry in EMBEDDERS.it
 
 
 @dg.asset(
-    deps=[dg.AssetKey(["embeddings", name]) for name in EMBEDDERS],
+    deps=[f"{name}_embeddings" for name in EMBEDDERS],
     group_name="benchmark",
     kinds={"scikitlearn", "parquet"},
 )

@@ -12,7 +12,7 @@ from pipelines.resources import Slap
 
 
 def corpus_assets(corpus: Corpus) -> list[dg.AssetSpec | dg.AssetsDefinition]:
-    """The raw folder (external), ``<corpus>/tables`` with its checks, and ``<corpus>/shards``."""
+    """The raw folder (external), ``<corpus>_tables`` with its checks, and ``<corpus>_shards``."""
     licence = corpus.licence
     about = {
         "homepage": dg.MetadataValue.url(corpus.homepage),
@@ -22,17 +22,17 @@ def corpus_assets(corpus: Corpus) -> list[dg.AssetSpec | dg.AssetsDefinition]:
         "consent": licence.consent,
     }
     raw = dg.AssetSpec(
-        dg.AssetKey([corpus.name, "raw"]),
+        f"{corpus.name}_raw",
         description=f"{corpus.title}, as its owners release it. Languages: {', '.join(corpus.languages)}.",
         metadata=about,
-        group_name=corpus.name,
+        group_name="corpora",
         kinds={"file"},
     )
 
     @dg.asset(
-        key=[corpus.name, "tables"],
+        name=f"{corpus.name}_tables",
         deps=[raw],
-        group_name=corpus.name,
+        group_name="corpora",
         kinds={"polars", "parquet"},
         pool="io",
         description=f"Speakers, utterances, observations and rejects of {corpus.title}.",
@@ -40,13 +40,13 @@ def corpus_assets(corpus: Corpus) -> list[dg.AssetSpec | dg.AssetsDefinition]:
         check_specs=[
             dg.AssetCheckSpec(
                 "licence",
-                asset=[corpus.name, "tables"],
+                asset=f"{corpus.name}_tables",
                 blocking=True,
                 description="The licence allows use today.",
             ),
             dg.AssetCheckSpec(
                 "readable",
-                asset=[corpus.name, "tables"],
+                asset=f"{corpus.name}_tables",
                 description="The raw folder was found and could be read.",
             ),
         ],
@@ -95,9 +95,9 @@ def corpus_assets(corpus: Corpus) -> list[dg.AssetSpec | dg.AssetsDefinition]:
         )
 
     @dg.asset(
-        key=[corpus.name, "shards"],
-        deps=[tables, dg.AssetKey("meta_db"), dg.AssetKey("captions")],
-        group_name=corpus.name,
+        name=f"{corpus.name}_shards",
+        deps=[tables, "meta_db", "captions"],
+        group_name="shards",
         kinds={"webdataset", "flac"},
         pool="io",
         description=f"{corpus.title} as WebDataset tars: 16 kHz mono FLAC with a JSON sidecar.",

@@ -29,7 +29,7 @@ TRAININGS = {
 
 
 @dg.asset(
-    deps=["text_vectors", *(dg.AssetKey([name, "shards"]) for name in corpora())],
+    deps=["text_vectors", *(f"{name}_shards" for name in corpora())],
     group_name="training",
     kinds={"json"},
 )

@@ -10,7 +10,7 @@ from pipelines.settings import PROJECT
 
 
 @dg.asset(
-    deps=[dg.AssetKey([name, "tables"]) for name in corpora()],
+    deps=[f"{name}_tables" for name in corpora()],
     group_name="warehouse",
     kinds={"duckdb", "sql"},
 )

@@ -32,12 +32,18 @@ class Slap(dg.ConfigurableResource):  # type: ignore[type-arg]
         return replace(settings, scale=self.scale) if self.scale else settings
 
 
+def _said(record: logging.LogRecord) -> str:
+    """What an asset said, without Dagster's run id and step around it."""
+    meta = getattr(record, "dagster_meta", None) or {}
+    return str(meta.get("orig_message") or record.getMessage())
+
+
 class _Short(logging.Formatter):
     """Only what a person wants to read: the message, with the asset's name before it."""
 
     def format(self, record: logging.LogRecord) -> str:
         meta = getattr(record, "dagster_meta", None) or {}
-        message = str(meta.get("orig_message") or record.getMessage())
+        message = _said(record)
         step = str(meta.get("step_key") or "")
         return f"  {step:32s} {message}" if step else f"  {message}"
 
@@ -50,6 +56,7 @@ def console(_: dg.InitLoggerContext) -> logging.Logger:
     if not logger.handlers:
         handler = logging.StreamHandler()
         handler.setFormatter(_Short())
+        handler.addFilter(lambda record: not _said(record).startswith("[pipes]"))
         logger.addHandler(handler)
     logger.propagate = False
     return logger

@@ -98,7 +98,9 @@ class TextTower:
     def _model(self) -> SentenceTransformer:
         self._weights()  # refuses a folder of pickles before anything is loaded
         from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar for loading 90 MB hides the bars that matter
         model = SentenceTransformer(
             str(self.folder),
             device=self.device,

@@ -5,16 +5,8 @@ import pytest
 
 from pipelines.corpora import adresso
 from pipelines.corpora._base import RecipeError
-from pipelines.voices import Voices
 
 SCORES = Path("ADReSSo21/diagnosis/train/adresso-train-mmse-scores.csv")
-
-
-@pytest.fixture(scope="module")
-def miniature(tmp_path_factory):
-    root = tmp_path_factory.mktemp("adresso")
-    adresso.miniature(root, Voices(scale=0.1))
-    return root
 
 
 def write(path: Path, text: str = "") -> Path:
@@ -43,8 +35,8 @@ def facts(tables, attribute):
     )
 
 
-def test_miniature_counts(miniature):
-    tables = adresso.scan(miniature)
+def test_miniature_counts(root):
+    tables = adresso.scan(root)
     assert tables.speakers.height == 32 + 1  # and the one without PAR rows
     assert tables.utterances.height == 32 * 2 + 1
     assert tables.speakers["sex"].null_count() == tables.speakers.height
@@ -52,8 +44,8 @@ def test_miniature_counts(miniature):
     assert dict(per_split.iter_rows()) == {"train": 25, "test": 8}
 
 
-def test_labels_on_both_sides_of_both_splits(miniature):
-    tables = adresso.scan(miniature)
+def test_labels_on_both_sides_of_both_splits(root):
+    tables = adresso.scan(root)
     splits = dict(tables.utterances.select("speaker_id", "official_split").iter_rows())
     found = {(splits[speaker], value) for speaker, value in facts(tables, "alzheimer").items()}
     assert found == {(split, value) for split in ("train", "test") for value in ("present", "absent")}
@@ -64,8 +56,8 @@ def test_labels_on_both_sides_of_both_splits(miniature):
     assert min(float(score) for speaker, score in scores.items() if speaker not in ill) >= 26
 
 
-def test_traps_are_rejected(miniature):
-    tables = adresso.scan(miniature)
+def test_traps_are_rejected(root):
+    tables = adresso.scan(root)
     reasons = {Path(path).name: reason for path, reason in tables.rejects.select("path", "reason").iter_rows()}
     assert "no segmentation" in reasons["adrso898.wav"]
     assert "no PAR row" in reasons["adrso897.csv"]

@@ -1,32 +1,13 @@
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from pipelines.corpora._base import RecipeError
-from pipelines.corpora.androids import CORPUS, miniature, scan
+from pipelines.corpora.androids import CORPUS, scan
 from pipelines.schema import Tables
-from pipelines.voices import Voices
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("raw") / "androids"
-    miniature(folder, Voices(scale=0.1))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def tables(root: Path) -> Tables:
-    return scan(root)
-
-
-@pytest.fixture
-def copy(root: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(root, tmp_path / "androids"))
 
 
 def rejected(tables: Tables) -> dict[str, str]:

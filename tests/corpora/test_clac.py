@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import polars as pl
@@ -8,28 +7,12 @@ import pytest
 import xlsxwriter
 
 from pipelines.corpora._base import RecipeError
-from pipelines.corpora.clac import CORPUS, miniature, scan
+from pipelines.corpora.clac import CORPUS, scan
 from pipelines.schema import Tables
-from pipelines.voices import Voices
+
+SCALE = 0.25
 
 HEADER = ("", "speakerID", "worker_country", "age (years)", "education (years)", "gender", "symptoms")
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("raw") / "clac"
-    miniature(folder, Voices(scale=0.25))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def tables(root: Path) -> Tables:
-    return scan(root)
-
-
-@pytest.fixture
-def copy(root: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(root, tmp_path / "clac"))
 
 
 def rejected(tables: Tables) -> dict[str, str]:

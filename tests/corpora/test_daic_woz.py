@@ -5,17 +5,9 @@ import pytest
 
 from pipelines.corpora import daic_woz
 from pipelines.corpora._base import RecipeError
-from pipelines.voices import Voices
 
 ITEMS = "PHQ8_NoInterest,PHQ8_Depressed,PHQ8_Sleep,PHQ8_Tired,PHQ8_Appetite,PHQ8_Failure,PHQ8_Concentrating"
 HEADER = f"Participant_ID,PHQ8_Binary,PHQ8_Score,Gender,{ITEMS},PHQ8_Moving\n"
-
-
-@pytest.fixture(scope="module")
-def miniature(tmp_path_factory):
-    root = tmp_path_factory.mktemp("daic_woz")
-    daic_woz.miniature(root, Voices(scale=0.1))
-    return root
 
 
 def session(root: Path, identity: str, *turns: str) -> None:
@@ -51,8 +43,8 @@ def reasons(tables):
     return dict(tables.rejects.select("path", "reason").iter_rows())
 
 
-def test_miniature_counts(miniature):
-    tables = daic_woz.scan(miniature)
+def test_miniature_counts(root):
+    tables = daic_woz.scan(root)
     assert tables.speakers.height == 32
     assert tables.utterances.height == 32 * 2 + 1  # the one without Ellie also keeps the chatter before her
     per_split = tables.utterances.group_by("official_split").agg(pl.col("speaker_id").n_unique())
@@ -63,8 +55,8 @@ def test_miniature_counts(miniature):
     assert set(tables.observations["instrument"]) == {"PHQ-8"}
 
 
-def test_labels_on_both_sides_for_both_sexes_in_every_split(miniature):
-    tables = daic_woz.scan(miniature)
+def test_labels_on_both_sides_for_both_sexes_in_every_split(root):
+    tables = daic_woz.scan(root)
     people = (
         tables.utterances.unique("speaker_id")
         .join(tables.speakers.drop("corpus"), on="speaker_id")
@@ -75,8 +67,8 @@ def test_labels_on_both_sides_for_both_sexes_in_every_split(miniature):
     assert set(tables.speakers["sex"]) == {"female", "male"}
 
 
-def test_traps_are_rejected(miniature):
-    tables = daic_woz.scan(miniature)
+def test_traps_are_rejected(root):
+    tables = daic_woz.scan(root)
     found = reasons(tables)
     assert "none of the split tables" in found["444_P/444_AUDIO.wav"]
     assert {"row without audio", "participant_id is not a number from 300 to 492"} <= set(found.values())
@@ -85,8 +77,8 @@ def test_traps_are_rejected(miniature):
     assert scores(tables)["daic_woz:409"] >= 10
 
 
-def test_known_offsets_shift_the_turns(miniature):
-    tables = daic_woz.scan(miniature)
+def test_known_offsets_shift_the_turns(root):
+    tables = daic_woz.scan(root)
     plain, shifted = turns(tables, "319"), turns(tables, "321")
     assert [round(b - a, 3) for (a, _), (b, _) in zip(plain, shifted, strict=True)] == [3.838, 3.838]
 

@@ -7,26 +7,8 @@ import polars as pl
 import pytest
 
 from pipelines.corpora._base import RecipeError
-from pipelines.corpora.ewa_db import miniature, scan
+from pipelines.corpora.ewa_db import scan
 from pipelines.schema import Tables
-from pipelines.voices import Voices
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("raw") / "ewa_db"
-    miniature(folder, Voices(scale=0.1))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def tables(root: Path) -> Tables:
-    return scan(root)
-
-
-@pytest.fixture
-def copy(root: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(root, tmp_path / "ewa_db"))
 
 
 def rejected(tables: Tables) -> dict[str, str]:

@@ -19,18 +19,6 @@ YOUNG, ELDERLY = "15 Young Healthy Control", "22 Elderly Healthy Control"
 PATIENTS = "28 People with Parkinson's disease"
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("raw") / "ipvs"
-    miniature(folder, Voices(scale=0.1))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def tables(root: Path) -> Tables:
-    return scan(root)
-
-
 def test_counts(tables: Tables) -> None:
     # 32 people: 8 young with 2 files, 24 others with 3, one patient recorded twice
     assert (tables.speakers.height, tables.utterances.height) == (32, 8 * 2 + 24 * 3 + 3)

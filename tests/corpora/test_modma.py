@@ -8,23 +8,10 @@ import soundfile
 import xlsxwriter
 
 from pipelines.corpora._base import RecipeError
-from pipelines.corpora.modma import HEADER, WORKBOOK, miniature, scan
+from pipelines.corpora.modma import HEADER, WORKBOOK, scan
 from pipelines.schema import Tables
-from pipelines.voices import Voices
 
 BOOK = f"audio_lanzhou_2015/{WORKBOOK}"
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("raw") / "modma"
-    miniature(folder, Voices(scale=0.1))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def tables(root: Path) -> Tables:
-    return scan(root)
 
 
 def test_counts(tables: Tables) -> None:

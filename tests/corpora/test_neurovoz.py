@@ -7,28 +7,10 @@ import polars as pl
 import pytest
 
 from pipelines.corpora._base import RecipeError
-from pipelines.corpora.neurovoz import miniature, scan
+from pipelines.corpora.neurovoz import scan
 from pipelines.schema import Tables
-from pipelines.voices import Voices
 
 RATED = ("voice_nasality", "voice_weakness", "voice_monotony", "voice_harshness", "voice_pauses")
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("raw") / "neurovoz"
-    miniature(folder, Voices(scale=0.1))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def tables(root: Path) -> Tables:
-    return scan(root)
-
-
-@pytest.fixture
-def copy(root: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(root, tmp_path / "neurovoz"))
 
 
 def rejected(tables: Tables) -> dict[str, str]:

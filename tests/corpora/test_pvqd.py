@@ -8,25 +8,12 @@ import pytest
 import xlsxwriter
 
 from pipelines.corpora._base import RecipeError
-from pipelines.corpora.pvqd import RATINGS_HEADER, miniature, scan
+from pipelines.corpora.pvqd import RATINGS_HEADER, scan
 from pipelines.schema import Tables
-from pipelines.voices import Voices
 
 SHEETS = "Voice Samples Direct Download/Ratings Spreadsheets"
 UNRATED: list[object] = ["BL01", "CAPE-V Pitch"]
 Book = dict[str, list[list[object]]]
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("raw") / "pvqd"
-    miniature(folder, Voices(scale=0.1))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def tables(root: Path) -> Tables:
-    return scan(root)
 
 
 def test_one_recording_a_person(tables: Tables) -> None:

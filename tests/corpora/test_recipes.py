@@ -13,26 +13,15 @@ import pytest
 
 from pipelines.corpora._base import Corpus, RecipeError, corpora
 from pipelines.schema import Tables, validate
-from pipelines.voices import Voices
 
 ATTRIBUTES = Path(__file__).parents[2] / "warehouse" / "vocabulary" / "attributes.csv"
 EVERY_CORPUS = pytest.mark.parametrize("corpus", corpora().values(), ids=corpora().keys())
 
 
 @pytest.fixture(scope="module")
-def miniatures(tmp_path_factory):
-    """Renders the miniature of a corpus on first use and returns its root folder."""
-    roots: dict[str, Path] = {}
-
-    def root_of(corpus: Corpus) -> Path:
-        if corpus.name not in roots:
-            root = tmp_path_factory.mktemp("raw") / corpus.name
-            root.mkdir()
-            corpus.miniature(root, Voices(scale=0.1))
-            roots[corpus.name] = root
-        return roots[corpus.name]
-
-    return root_of
+def miniatures(rendered):
+    """The root folder of a corpus' miniature."""
+    return lambda corpus: rendered(corpus.name, 0.1)
 
 
 RENDER = """

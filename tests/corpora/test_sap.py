@@ -9,23 +9,10 @@ import polars as pl
 import pytest
 
 from pipelines.corpora._base import RecipeError
-from pipelines.corpora.sap import CORPUS, miniature, scan
+from pipelines.corpora.sap import CORPUS, scan
 from pipelines.schema import Tables
-from pipelines.voices import Voices
 
 SOMEBODY = "0f8e6521-0ac9-4c7c-8658-08db73ef9d1c"
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("raw") / "sap"
-    miniature(folder, Voices(scale=0.1))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def tables(root: Path) -> Tables:
-    return scan(root)
 
 
 Contributor = Callable[..., Path]

@@ -7,17 +7,9 @@ import pytest
 
 from pipelines.corpora import svd
 from pipelines.corpora._base import RecipeError
-from pipelines.voices import Voices
 
 HEADER = "AufnahmeID,AufnahmeTyp,AufnahmeDatum,Diagnose,SprecherID,Geburtsdatum,Geschlecht,Pathologien\n"
 REAL = Path(os.environ.get("SLAP_REAL", Path(__file__).parents[3] / "shared")) / "corpora/metadata/svd"
-
-
-@pytest.fixture(scope="module")
-def miniature(tmp_path_factory):
-    root = tmp_path_factory.mktemp("svd")
-    svd.miniature(root, Voices(scale=0.1))
-    return root
 
 
 def corpus(root: Path, rows: str, *files: str) -> Path:
@@ -38,8 +30,8 @@ def reasons(tables):
     return dict(tables.rejects.select("path", "reason").iter_rows())
 
 
-def test_miniature_counts(miniature):
-    tables = svd.scan(miniature)
+def test_miniature_counts(root):
+    tables = svd.scan(root)
     assert tables.speakers.height == 32 + 1  # and the singer
     assert tables.utterances["session_id"].n_unique() == 32 + 4 + 1  # four came twice
     assert tables.utterances.height == 3 * 37
@@ -48,8 +40,8 @@ def test_miniature_counts(miniature):
     assert tables.utterances["age"].null_count() == 0
 
 
-def test_labels_on_both_sides_for_both_sexes_young_and_old(miniature):
-    tables = svd.scan(miniature)
+def test_labels_on_both_sides_for_both_sexes_young_and_old(root):
+    tables = svd.scan(root)
     people = (
         tables.observations.filter(pl.col("attribute") == "voice_disorder")
         .join(tables.utterances.drop("corpus", "speaker_id").unique("session_id"), on="session_id")
@@ -61,15 +53,15 @@ def test_labels_on_both_sides_for_both_sexes_young_and_old(miniature):
     assert set(people["sex"]) == {"w", "m"}
 
 
-def test_a_speaker_may_be_pathological_in_one_session_and_normal_in_another(miniature):
-    tables = svd.scan(miniature)
+def test_a_speaker_may_be_pathological_in_one_session_and_normal_in_another(root):
+    tables = svd.scan(root)
     both = tables.observations.filter(pl.col("attribute") == "voice_disorder").group_by("speaker_id")
     assert both.agg(pl.col("value").n_unique()).filter(pl.col("value") == 2).height == 4
     assert not (tables.observations["attribute"] == "healthy").any()
 
 
-def test_traps_are_rejected(miniature):
-    tables = svd.scan(miniature)
+def test_traps_are_rejected(root):
+    tables = svd.scan(root)
     found = reasons(tables)
     assert found["data/139/vowels/139-a_n.nsp"] == "known error: speech and EGG are swapped"
     assert found["data/9002/vowels/9002-a_n.nsp"].startswith("second copy of Laryngitis/")

@@ -5,14 +5,6 @@ import pytest
 
 from pipelines.corpora import torgo
 from pipelines.corpora._base import RecipeError
-from pipelines.voices import Voices
-
-
-@pytest.fixture(scope="module")
-def miniature(tmp_path_factory):
-    root = tmp_path_factory.mktemp("torgo")
-    torgo.miniature(root, Voices(scale=0.1))
-    return root
 
 
 def wav(root: Path, place: str, frames: int = 100) -> None:
@@ -21,16 +13,16 @@ def wav(root: Path, place: str, frames: int = 100) -> None:
     path.write_bytes(b"\0" * (torgo.WAV_HEADER_BYTES + 2 * frames))
 
 
-def test_miniature_counts(miniature):
-    tables = torgo.scan(miniature)
+def test_miniature_counts(root):
+    tables = torgo.scan(root)
     assert tables.speakers.height == 32
     assert tables.utterances.height == 32 * 3 + 1
     assert tables.observations.height == 32
     assert set(tables.utterances["speech_task"]) == {"read", "words", "spontaneous", None}
 
 
-def test_labels_on_both_sides_for_both_sexes(miniature):
-    tables = torgo.scan(miniature)
+def test_labels_on_both_sides_for_both_sexes(root):
+    tables = torgo.scan(root)
     people = tables.speakers.join(tables.observations, on="speaker_id").select("sex", "value")
     assert people.group_by("sex", "value").len()["len"].to_list() == [8, 8, 8, 8]
     letters = dict(tables.observations.select("speaker_id", "value").iter_rows())
@@ -38,16 +30,16 @@ def test_labels_on_both_sides_for_both_sexes(miniature):
     assert letters["torgo:FC01"] == letters["torgo:MC01"] == "absent"
 
 
-def test_one_microphone_an_utterance(miniature):
-    tables = torgo.scan(miniature)
+def test_one_microphone_an_utterance(root):
+    tables = torgo.scan(root)
     once = tables.utterances.select("session_id", pl.col("path").str.slice(-8))
     assert not once.is_duplicated().any()
     by_array = tables.utterances.filter(pl.col("device") == "arrayMic")
     assert by_array["path"].to_list() == ["M01/Session1/wav_arrayMic/0004.wav"]  # the head's file has no frames
 
 
-def test_traps_are_rejected(miniature):
-    found = dict(torgo.scan(miniature).rejects.select("path", "reason").iter_rows())
+def test_traps_are_rejected(root):
+    found = dict(torgo.scan(root).rejects.select("path", "reason").iter_rows())
     assert found.keys() == {
         "M001/Session1/wav_headMic/0001.wav",
         "M01/Session1/wav_headMic/0005.wav",

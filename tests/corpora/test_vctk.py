@@ -5,16 +5,10 @@ import pytest
 
 from pipelines.corpora import vctk
 from pipelines.corpora._base import RecipeError
-from pipelines.voices import Voices
+
+SCALE = 0.5
 
 HEADER = "ID  AGE  GENDER  ACCENTS  REGION COMMENTS \n"
-
-
-@pytest.fixture(scope="module")
-def miniature(tmp_path_factory):
-    root = tmp_path_factory.mktemp("vctk")
-    vctk.miniature(root, Voices(scale=0.5))
-    return root
 
 
 def corpus(root: Path, lines: str, *places: str, header: str = HEADER) -> Path:
@@ -30,8 +24,8 @@ def accents(tables):
     return dict(tables.observations.select("speaker_id", "value").iter_rows())
 
 
-def test_miniature_counts(miniature):
-    tables = vctk.scan(miniature)
+def test_miniature_counts(root):
+    tables = vctk.scan(root)
     assert tables.speakers.height == 24
     assert tables.utterances.height == 12 * 2 + 12 * 3 + 1
     assert tables.speakers["sex"].value_counts()["count"].to_list() == [12, 12]
@@ -41,23 +35,23 @@ def test_miniature_counts(miniature):
     assert "vctk:s9" in tables.speakers["person_id"].to_list()
 
 
-def test_accents_in_the_owners_words(miniature):
-    tables = vctk.scan(miniature)
+def test_accents_in_the_owners_words(root):
+    tables = vctk.scan(root)
     assert set(accents(tables).values()) == set(vctk.ACCENTS) - {"Unknown"}
     assert set(tables.observations["attribute"]) == {"accent"}
     assert tables.observations.height == 20  # four of them are "Unknown"
 
 
-def test_one_microphone_is_kept(miniature):
-    utterances = vctk.scan(miniature).utterances
-    assert len(list(miniature.rglob("*_mic2.flac"))) > 10
+def test_one_microphone_is_kept(root):
+    utterances = vctk.scan(root).utterances
+    assert len(list(root.rglob("*_mic2.flac"))) > 10
     assert not utterances["path"].str.replace(r"_mic\d.flac", "").is_duplicated().any()
     by_second = utterances.filter(pl.col("device") == "mic2")
     assert by_second["path"].to_list() == ["wav48_silence_trimmed/p901/p901_009_mic2.flac"]
 
 
-def test_traps_are_rejected(miniature):
-    found = dict(vctk.scan(miniature).rejects.select("path", "reason").iter_rows())
+def test_traps_are_rejected(root):
+    found = dict(vctk.scan(root).rejects.select("path", "reason").iter_rows())
     assert found == {
         "speaker-info.txt:26": "row without audio",
         "speaker-info.txt:27": "line has no ID, AGE and GENDER",

@@ -7,16 +7,8 @@ import pytest
 import xlsxwriter
 
 from pipelines.corpora._base import RecipeError
-from pipelines.corpora.voc_als import HEADER, miniature, scan
+from pipelines.corpora.voc_als import HEADER, scan
 from pipelines.schema import Tables
-from pipelines.voices import Voices
-
-
-@pytest.fixture(scope="module")
-def tables(tmp_path_factory: pytest.TempPathFactory) -> Tables:
-    root = tmp_path_factory.mktemp("raw") / "voc_als"
-    miniature(root, Voices(scale=0.1))
-    return scan(root)
 
 
 def test_counts(tables: Tables) -> None:

@@ -7,17 +7,11 @@ import pytest
 
 from pipelines.corpora import voxceleb1
 from pipelines.corpora._base import RecipeError
-from pipelines.voices import Voices
+
+SCALE = 0.5
 
 REAL = Path(os.environ.get("SLAP_REAL", Path(__file__).parents[3] / "shared")) / "corpora/metadata/voxceleb"
 HEADER = "VoxCeleb1 ID\tVGGFace1 ID\tGender\tNationality\tSet\n"
-
-
-@pytest.fixture(scope="module")
-def miniature(tmp_path_factory):
-    root = tmp_path_factory.mktemp("voxceleb1")
-    voxceleb1.miniature(root, Voices(scale=0.5))
-    return root
 
 
 def touch(root: Path, *places: str) -> None:
@@ -27,8 +21,8 @@ def touch(root: Path, *places: str) -> None:
         path.touch()
 
 
-def test_miniature_counts(miniature):
-    tables = voxceleb1.scan(miniature)
+def test_miniature_counts(root):
+    tables = voxceleb1.scan(root)
     assert tables.speakers.height == 24
     assert tables.utterances.height == 12 * 2 + 12 * 3
     assert tables.speakers["sex"].value_counts()["count"].to_list() == [12, 12]
@@ -37,14 +31,14 @@ def test_miniature_counts(miniature):
     assert tables.speakers["person_id"].str.starts_with("voxceleb:id1").all()
 
 
-def test_nationality_is_a_country_even_with_blanks_in_it(miniature):
-    tables = voxceleb1.scan(miniature)
+def test_nationality_is_a_country_even_with_blanks_in_it(root):
+    tables = voxceleb1.scan(root)
     assert {"New Zealand", "Trinidad and Tobago"} <= set(tables.speakers["country"])
     assert tables.observations.is_empty()  # and not an accent
 
 
-def test_traps_are_rejected(miniature):
-    found = voxceleb1.scan(miniature).rejects.select("path", "reason").rows()
+def test_traps_are_rejected(root):
+    found = voxceleb1.scan(root).rejects.select("path", "reason").rows()
     reasons = {path.rpartition("wav/")[2].split("/")[0]: reason for path, reason in found}
     assert len(found) == 4
     assert reasons["id19999"] == "speaker is not in vox1_meta.csv"

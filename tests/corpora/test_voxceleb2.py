@@ -7,18 +7,12 @@ import pytest
 
 from pipelines.corpora import voxceleb2
 from pipelines.corpora._base import RecipeError
-from pipelines.voices import Voices
+
+SCALE = 0.25
 
 REAL = Path(os.environ.get("SLAP_REAL", Path(__file__).parents[3] / "shared")) / "corpora/metadata/voxceleb"
 TABS = "Name \tVoxCeleb2 ID \tVGGFace2 ID \tGender \tSet \nŽeljko_X \tid00012 \tn000012 \tm \tdev \n"
 COMMAS = "\ufeffVoxCeleb2 ID ,VGGFace2 ID ,Gender ,Set \r\nid00012 ,n000012 ,m ,dev \r\n"
-
-
-@pytest.fixture(scope="module")
-def miniature(tmp_path_factory):
-    root = tmp_path_factory.mktemp("voxceleb2")
-    voxceleb2.miniature(root, Voices(scale=0.25))
-    return root
 
 
 def touch(root: Path, *places: str) -> None:
@@ -28,8 +22,8 @@ def touch(root: Path, *places: str) -> None:
         path.touch()
 
 
-def test_miniature_counts(miniature):
-    tables = voxceleb2.scan(miniature)
+def test_miniature_counts(root):
+    tables = voxceleb2.scan(root)
     assert tables.speakers.height == 12
     assert tables.utterances.height == 6 * 2 + 6 * 3
     assert tables.speakers["sex"].value_counts()["count"].to_list() == [6, 6]
@@ -39,8 +33,8 @@ def test_miniature_counts(miniature):
     assert tables.speakers["person_id"].str.starts_with("voxceleb:id0").all()
 
 
-def test_ages_hold_for_a_video_and_come_young_and_old(miniature):
-    utterances = voxceleb2.scan(miniature).utterances
+def test_ages_hold_for_a_video_and_come_young_and_old(root):
+    utterances = voxceleb2.scan(root).utterances
     assert (utterances["age"] < 35).any()
     assert (utterances["age"] >= 60).any()
     without = utterances.filter(pl.col("age").is_null())
@@ -48,8 +42,8 @@ def test_ages_hold_for_a_video_and_come_young_and_old(miniature):
     assert utterances.group_by("session_id").agg(pl.col("age").n_unique())["age"].max() == 1
 
 
-def test_traps_are_rejected(miniature):
-    found = voxceleb2.scan(miniature).rejects.select("path", "reason").rows()
+def test_traps_are_rejected(root):
+    found = voxceleb2.scan(root).rejects.select("path", "reason").rows()
     text = " ".join(f"{path} {reason}" for path, reason in found)
     assert len(found) == 5
     assert "vox2_meta.csv:14 row without audio" in text

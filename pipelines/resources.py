@@ -2,8 +2,6 @@
 
 import logging
 import os
-from dataclasses import replace
-from pathlib import Path
 from typing import cast
 
 import dagster as dg
@@ -24,12 +22,10 @@ class Slap(dg.ConfigurableResource):  # type: ignore[type-arg]
         mode = self.mode or ("real" if os.environ.get("SLAP_RAW") else "demo")
         if mode not in ("demo", "real"):
             raise dg.Failure(f"resource slap: mode {mode!r} is neither demo nor real", allow_retries=False)
-        if self.raw:
-            os.environ["SLAP_RAW"] = self.raw
-        if self.warehouse:
-            os.environ["SLAP_WAREHOUSE"] = str(Path(self.warehouse).resolve())
-        settings = from_environment(cast(Mode, mode))
-        return replace(settings, scale=self.scale) if self.scale else settings
+        own = {"SLAP_RAW": self.raw, "SLAP_WAREHOUSE": self.warehouse, "SLAP_SCALE": str(self.scale or "")}
+        settings = from_environment(cast(Mode, mode), {**os.environ, **{k: v for k, v in own.items() if v}})
+        settings.claim()
+        return settings
 
 
 def _said(record: logging.LogRecord) -> str:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from pipelines.corpora._base import corpora
+from slap_model import config
 
 PROJECT = Path(__file__).resolve().parent.parent
 Mode = Literal["demo", "real"]
@@ -78,35 +82,41 @@ class Settings:
         note.write_text(json.dumps({"mode": self.mode, "raw": str(self.raw)}))
 
 
-def from_environment(mode: Mode) -> Settings:
+def from_environment(mode: Mode, environment: Mapping[str, str] = os.environ) -> Settings:
     """Settings from ``SLAP_RAW``, ``SLAP_WAREHOUSE``, ``SLAP_CONFIG``, ``SLAP_SET``, ``SLAP_SCALE`` and ``SLAP_ONLY``.
 
     Raises:
         SettingsError: a real run without ``SLAP_RAW``, or a value that does not parse.
     """
-    warehouse = Path(os.environ.get("SLAP_WAREHOUSE") or PROJECT / "warehouse").resolve()
-    if mode == "real":
-        if not os.environ.get("SLAP_RAW"):
-            raise SettingsError(
-                "set SLAP_RAW to the folder that holds one folder per corpus: SLAP_RAW=<folder> make run"
-            )
-        raw = Path(os.environ["SLAP_RAW"]).resolve()
-    else:
-        raw = warehouse / "raw"
+
+    def given(name: str, default: str = "") -> str:
+        return environment.get(name) or default
+
+    warehouse = Path(given("SLAP_WAREHOUSE", str(PROJECT / "warehouse"))).resolve()
+    if mode == "real" and not given("SLAP_RAW"):
+        raise SettingsError("set SLAP_RAW to the folder that holds one folder per corpus: SLAP_RAW=<folder> make run")
     try:
-        scale = float(os.environ.get("SLAP_SCALE") or 1.0)
+        scale = float(given("SLAP_SCALE", "1"))
     except ValueError as error:
-        raise SettingsError(f"SLAP_SCALE={os.environ['SLAP_SCALE']!r} is no number") from error
-    return Settings(
+        raise SettingsError(f"SLAP_SCALE={given('SLAP_SCALE')!r} is no number") from error
+    settings = Settings(
         mode=mode,
-        raw=raw,
+        raw=Path(given("SLAP_RAW")).resolve() if mode == "real" else warehouse / "raw",
         warehouse=warehouse,
-        config=os.environ.get("SLAP_CONFIG") or default_config(mode),
-        overrides=tuple((os.environ.get("SLAP_SET") or "").split()),
+        config=given("SLAP_CONFIG", default_config(mode)),
+        overrides=tuple(given("SLAP_SET").split()),
         scale=scale,
         train_on=("train",) if mode == "demo" else ("train", "open"),
-        only=tuple(filter(None, (os.environ.get("SLAP_ONLY") or "").split(","))),
+        only=tuple(filter(None, given("SLAP_ONLY").split(","))),
     )
+    unknown = set(settings.only) - set(corpora())
+    if unknown:
+        raise SettingsError(f"SLAP_ONLY names {', '.join(sorted(unknown))}; known: {', '.join(corpora())}")
+    try:
+        config.load(settings.config, settings.overrides)
+    except config.ConfigError as error:
+        raise SettingsError(str(error)) from error
+    return settings
 
 
 def default_config(mode: Mode) -> str:

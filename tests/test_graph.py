@@ -252,6 +252,7 @@ def test_a_demo_never_replaces_a_real_run(tmp_path: Path) -> None:
         ({}, "set SLAP_RAW"),
         ({"SLAP_RAW": "/nowhere/at/all"}, "/nowhere/at/all is no folder"),
         ({"SLAP_RAW": ".", "SLAP_CONFIG": "huge"}, "no configuration 'huge'"),
+        ({"SLAP_RAW": ".", "SLAP_ONLY": "torgo,tango"}, "SLAP_ONLY names tango"),
     ],
 )
 def test_wrong_settings_end_in_one_line(tmp_path: Path, variables: dict[str, str], message: str) -> None:

@@ -154,7 +154,7 @@ def leaderboard(context: dg.AssetExecutionContext, slap: Slap) -> dg.Materialize
         settings.warehouse / "predictions",
         tasks(settings),
         settings.reports,
-        synthetic=settings.mode == "demo",
+        synthetic=bool(meta.synthetic_corpora(settings.meta_db)),
         absent=meta.absent_corpora(settings.meta_db),
     )
     context.log.info(f"{report.complete} tasks complete: {report.html}")

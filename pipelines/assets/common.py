@@ -1,6 +1,5 @@
 """What several assets need: how tables look in the Dagster UI, and which corpora take part."""
 
-from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
@@ -36,16 +35,16 @@ def reasons(rejects: pl.DataFrame) -> pl.DataFrame:
     return rejects.group_by(folded).len("files").sort("files", "reason", descending=[True, False])
 
 
+def takes_part(settings: Settings, name: str) -> bool:
+    """Whether a corpus is used in this run."""
+    return not settings.only or name in settings.only
+
+
 def taking_part(settings: Settings) -> dict[str, Corpus]:
     """The corpora of this run."""
-    return {name: corpus for name, corpus in corpora().items() if not settings.only or name in settings.only}
+    return {name: corpus for name, corpus in corpora().items() if takes_part(settings, name)}
 
 
 def raw_root(settings: Settings, name: str) -> Path:
     """The raw folder of one corpus; a folder that does not exist where the corpus is left out."""
-    return settings.raw / (name if not settings.only or name in settings.only else f"{name} (left out by SLAP_ONLY)")
-
-
-def left_out(settings: Settings, name: str) -> Sequence[str]:
-    """``[name]`` where SLAP_ONLY leaves the corpus out, else nothing."""
-    return [name] if settings.only and name not in settings.only else []
+    return settings.raw / (name if takes_part(settings, name) else f"{name} (left out by SLAP_ONLY)")

@@ -55,14 +55,12 @@ def corpus_assets(corpus: Corpus) -> list[dg.AssetSpec | dg.AssetsDefinition]:
         context: dg.AssetExecutionContext, slap: Slap
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         settings = slap.settings()
-        root = settings.raw / corpus.name
-        if settings.mode == "demo" and corpus.name not in common.left_out(settings, corpus.name):
+        root = common.raw_root(settings, corpus.name)
+        if settings.mode == "demo" and common.takes_part(settings, corpus.name):
             from pipelines.voices import Voices
 
             ingest.render_miniature(corpus, root, Voices(scale=settings.scale, seed=settings.seed))
-        result = ingest.ingest(
-            corpus, common.raw_root(settings, corpus.name), settings.tables, ingest.id_key(settings.warehouse)
-        )
+        result = ingest.ingest(corpus, root, settings.tables, ingest.id_key(settings.warehouse))
         context.log.info(
             result.reason
             or f"{result.speakers} speakers, {result.utterances} utterances, {result.rejects} rejects"

@@ -17,7 +17,6 @@ from pipelines.settings import PROJECT
 def meta_db(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResult[None]:
     """Every corpus in one vocabulary: `duckdb warehouse/meta.db`. Built fresh, then swapped in."""
     settings = slap.settings()
-    settings.claim()
     report = warehouse.build(
         settings.tables,
         settings.meta_db,

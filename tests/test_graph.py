@@ -180,7 +180,8 @@ def test_bad_input_becomes_rejects_and_the_rest_goes_on(run: Run, tmp_path: Path
     assert result.success
     rejects = dict(ask(warehouse, "SELECT path, reason FROM reject WHERE corpus = 'voces'"))
     rejected = [*rejects, *rejects.values()]
-    for name in ("empty.wav", "corrupt.wav", "silent.wav", "nothing.wav", "absent.wav", "orphan.wav"):
+    assert rejects["metadata.csv:14"] == "no audio at this path"
+    for name in ("empty.wav", "corrupt.wav", "silent.wav", "nothing.wav", "orphan.wav"):
         assert any(name in word for word in rejected), f"{name} vanished"
     (popgen,) = ask(warehouse, "SELECT reason FROM reject WHERE corpus = 'popgen'")
     assert "metadata.csv" in str(popgen[0])

@@ -78,11 +78,6 @@ class Tables:
     rejects: pl.DataFrame
 
 
-def empty(columns: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    """A table with the given columns and no rows."""
-    return pl.DataFrame(schema=dict(columns))
-
-
 def validate(corpus: str, tables: Tables) -> Tables:
     """Return ``tables`` unchanged, or raise `SchemaError` saying what breaks the contract and where."""
     for name, frame, columns in (

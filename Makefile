@@ -10,7 +10,7 @@ demo: $(STAMP)
 	$(BIN)/slap demo
 
 test: $(STAMP) lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --tables
 
 run: $(STAMP)
 	@test -n "$(SLAP_RAW)" || { echo "SLAP_RAW=<folder that holds one folder per corpus> make run"; exit 2; }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
@@ -67,6 +67,7 @@ class Corpus:
     label: str = "sex"  # the attribute that stratifies the split
     epoch_share: float = 1.0  # share of the corpus seen in one training epoch
     official_splits: bool = False  # use the owners' split where it is speaker-disjoint
+    traps: Mapping[str, str] = field(default_factory=dict)  # what breaks a naive reader: short name -> one sentence
 
 
 @dataclass

@@ -50,9 +50,11 @@ def elsewhere(request, tmp_path_factory):
 
 
 @EVERY_CORPUS
-def test_miniature_becomes_valid_tables(corpus: Corpus, miniatures):
+def test_miniature_becomes_valid_tables(corpus: Corpus, miniatures, record_property):
     root = miniatures(corpus)
     tables: Tables = validate(corpus.name, corpus.scan(root))
+    frames = (tables.speakers, tables.utterances, tables.observations, tables.rejects)
+    record_property("recipe", (corpus.name, *(frame.height for frame in frames)))
     assert tables.speakers.height >= 4
     assert tables.utterances.height >= tables.speakers.height
     assert set(tables.speakers["speaker_id"]) == set(tables.utterances["speaker_id"])
@@ -70,9 +72,13 @@ def test_observations_use_known_attributes_of_known_utterances(corpus: Corpus, m
     with ATTRIBUTES.open(encoding="utf-8") as file:
         kinds = {row["attribute"]: row["kind"] for row in csv.DictReader(file)}
     assert set(observations["attribute"]) <= kinds.keys()
-    states = observations.filter(pl.col("attribute").replace_strict(kinds) == "state")
-    words = states.filter(pl.col("value_num").is_null())["value"]
-    assert set(words) <= {"present", "absent"}
+    with ATTRIBUTES.with_name("words.csv").open(encoding="utf-8") as file:
+        known = {(row["domain"], row["raw"]) for row in csv.DictReader(file)}
+    known |= {("state", "present"), ("state", "absent")}
+    states = observations.filter(pl.col("attribute").replace_strict(kinds) == "state", pl.col("value").is_not_null())
+    for attribute, value in set(states.select("attribute", "value").iter_rows()):
+        word = " ".join(value.split()).casefold()
+        assert {(attribute, word), ("state", word)} & known, f"{attribute}: {value!r} is in no table"
     assert set(observations["utt_id"].drop_nulls()) <= set(utterances["utt_id"])
 
 

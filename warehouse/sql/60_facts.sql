@@ -37,7 +37,18 @@ WITH said AS (
         max(value) FILTER (attribute = 'voice_monotony') AS voice_monotony,
         max(value) FILTER (attribute = 'voice_harshness') AS voice_harshness,
         max(value) FILTER (attribute = 'voice_pauses') AS voice_pauses,
+        max(value) FILTER (attribute = 'covid') AS covid,
+        max(value) FILTER (attribute = 'asthma') AS asthma,
+        max(value) FILTER (attribute = 'copd') AS copd,
+        max(value) FILTER (attribute = 'ptsd') AS ptsd,
         max(value) FILTER (attribute = 'smoking') AS smoking,
+        max(value) FILTER (attribute = 'emotion') AS emotion,
+        max(value) FILTER (attribute = 'emotion_intensity') AS emotion_intensity,
+        max(value) FILTER (attribute = 'intelligibility') AS intelligibility,
+        max(value) FILTER (attribute = 'education') AS education,
+        max(value) FILTER (attribute = 'alcohol') AS alcohol,
+        max(value) FILTER (attribute = 'medication_state') AS medication_state,
+        max(value) FILTER (attribute = 'king_stage') AS king_stage,
         max(value) FILTER (attribute = 'symptoms') AS symptoms
     FROM fact
     GROUP BY utt_id
@@ -56,7 +67,17 @@ measured AS (
         max(value) FILTER (attribute = 'wais') AS wais,
         max(value) FILTER (attribute = 'updrs') AS updrs,
         max(value) FILTER (attribute = 'hoehn_yahr') AS hoehn_yahr,
-        max(value) FILTER (attribute = 'alsfrs_r') AS alsfrs_r
+        max(value) FILTER (attribute = 'alsfrs_r') AS alsfrs_r,
+        max(value) FILTER (attribute = 'alsfrs_speech') AS alsfrs_speech,
+        max(value) FILTER (attribute = 'alsfrs_swallowing') AS alsfrs_swallowing,
+        max(value) FILTER (attribute = 'updrs_speech') AS updrs_speech,
+        max(value) FILTER (attribute = 'updrs_motor') AS updrs_motor,
+        max(value) FILTER (attribute = 'bdi2') AS bdi2,
+        max(value) FILTER (attribute = 'sds') AS sds,
+        max(value) FILTER (attribute = 'pcl_c') AS pcl_c,
+        max(value) FILTER (attribute = 'vhi') AS vhi,
+        max(value) FILTER (attribute = 'vhi10') AS vhi10,
+        max(value) FILTER (attribute = 'rsi') AS rsi
     FROM measurement
     GROUP BY utt_id
 )

@@ -25,7 +25,7 @@ COMMENT ON COLUMN instrument.high_included IS 'True for the highest band of the 
 COMMENT ON COLUMN instrument.preference IS 'Where two instruments measured the same thing, the smaller number counts';
 
 COMMENT ON TABLE word IS 'Words of the owners and what they mean here. From warehouse/vocabulary/words.csv';
-COMMENT ON COLUMN word.domain IS 'sex, age_range, accent or language';
+COMMENT ON COLUMN word.domain IS 'sex, age_range, language, country, state (of any state), or the attribute whose words these are';
 COMMENT ON COLUMN word.raw IS 'The owners'' word: stripped, lower case';
 COMMENT ON COLUMN word.canonical IS 'Our word; null: the owner says that it was not given';
 COMMENT ON COLUMN word.low IS 'Lower bound in years, for age_range';
@@ -182,7 +182,18 @@ COMMENT ON COLUMN facts.voice_weakness IS 'Weak intensity (the voice intensity t
 COMMENT ON COLUMN facts.voice_monotony IS 'Monotonous speech (pitch or loudness): present or absent';
 COMMENT ON COLUMN facts.voice_harshness IS 'Harsh, pressed or strangled phonation: present or absent';
 COMMENT ON COLUMN facts.voice_pauses IS 'Inappropriate pauses: present or absent';
+COMMENT ON COLUMN facts.covid IS 'COVID-19 at the recording, by a test or as the speaker reports it: present or absent';
+COMMENT ON COLUMN facts.asthma IS 'Asthma, diagnosed or as the speaker reports it: present or absent';
+COMMENT ON COLUMN facts.copd IS 'Chronic obstructive pulmonary disease or another chronic lung disease: present or absent';
+COMMENT ON COLUMN facts.ptsd IS 'Post-traumatic stress disorder, by a clinician or above a scale''s cut-off: present or absent';
 COMMENT ON COLUMN facts.smoking IS 'Smokes at the time of the recording: present or absent';
+COMMENT ON COLUMN facts.emotion IS 'Emotion that is acted or heard; the source says which; one of neutral, calm, happy, sad, angry, fearful, disgusted, surprised, bored, sarcastic, amused, sleepy';
+COMMENT ON COLUMN facts.emotion_intensity IS 'Strength of an acted emotion, in the owner''s grades; one of low, medium, high, normal, strong';
+COMMENT ON COLUMN facts.intelligibility IS 'Class of intelligibility, as listeners transcribe the speech; one of very low, low, mid, high';
+COMMENT ON COLUMN facts.education IS 'Highest education, folded by words.csv; one of none, primary, lower secondary, secondary, vocational, tertiary';
+COMMENT ON COLUMN facts.alcohol IS 'Drinking, as the speaker reports it; one of none, casual, habitual';
+COMMENT ON COLUMN facts.medication_state IS 'Whether a speaker with Parkinson''s disease was recorded on or off medication; one of on, off';
+COMMENT ON COLUMN facts.king_stage IS 'King''s clinical stage of ALS; one of 1, 2, 3, 4, 4a, 4b, 4a/b';
 COMMENT ON COLUMN facts.symptoms IS 'Self-reported symptoms of any kind: present or absent';
 COMMENT ON COLUMN facts.phq9 IS 'Patient Health Questionnaire 9 total; 0 to 27';
 COMMENT ON COLUMN facts.phq8 IS 'Patient Health Questionnaire 8 total; 0 to 24';
@@ -196,6 +207,16 @@ COMMENT ON COLUMN facts.wais IS 'Wechsler sub-test score as the owner gives it; 
 COMMENT ON COLUMN facts.updrs IS 'Unified Parkinson''s Disease Rating Scale as the owner gives it; 0 to 199';
 COMMENT ON COLUMN facts.hoehn_yahr IS 'Hoehn and Yahr stage; 0 to 5';
 COMMENT ON COLUMN facts.alsfrs_r IS 'ALS Functional Rating Scale revised total; 0 to 48';
+COMMENT ON COLUMN facts.alsfrs_speech IS 'ALSFRS-R speech item: 4 is normal; 0 to 4';
+COMMENT ON COLUMN facts.alsfrs_swallowing IS 'ALSFRS-R swallowing item: 4 is normal; 0 to 4';
+COMMENT ON COLUMN facts.updrs_speech IS 'UPDRS speech item; 0 to 4';
+COMMENT ON COLUMN facts.updrs_motor IS 'UPDRS part III, motor examination, as the owner gives it; 0 to 132';
+COMMENT ON COLUMN facts.bdi2 IS 'Beck Depression Inventory II total; 0 to 63';
+COMMENT ON COLUMN facts.sds IS 'Zung Self-Rating Depression Scale index: the raw total of 20 to 80 times 1.25; 25 to 100';
+COMMENT ON COLUMN facts.pcl_c IS 'PTSD Checklist, civilian version, total; 17 to 85';
+COMMENT ON COLUMN facts.vhi IS 'Voice Handicap Index total of 30 items; 0 to 120';
+COMMENT ON COLUMN facts.vhi10 IS 'Voice Handicap Index 10 total; 0 to 40';
+COMMENT ON COLUMN facts.rsi IS 'Reflux Symptom Index total; 0 to 45';
 
 COMMENT ON VIEW score_file IS 'The score files as text; read score instead';
 COMMENT ON COLUMN score_file.filename IS 'The file';

@@ -1,0 +1,53 @@
+"""The two tables that `make test` ends with: what each recipe read from its miniature, and which test covers which trap.
+
+They are made from the tests that ran, by way of their recorded properties, so they also come through pytest-xdist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from _pytest.terminal import TerminalReporter
+
+from pipelines.corpora._base import corpora
+
+
+@pytest.fixture(autouse=True)
+def _record_traps(request: pytest.FixtureRequest, record_property: pytest.RecordProperty) -> None:
+    for mark in request.node.iter_markers("trap"):
+        for trap in mark.args:
+            record_property("trap", trap)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--tables", action="store_true", help="end with the tables of recipes and of their traps")
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
+    if not config.getoption("--tables"):
+        return
+    recorded = list(_recorded(terminalreporter))
+    counts = [value for name, value, *_ in recorded if name == "recipe"]
+    terminalreporter.section("recipes, read from their miniatures")
+    terminalreporter.line(f"{'corpus':24s}{'speakers':>10s}{'utterances':>12s}{'observations':>14s}{'rejects':>9s}")
+    for name, *numbers in sorted(counts):
+        terminalreporter.line(f"{name:24s}{numbers[0]:10d}{numbers[1]:12d}{numbers[2]:14d}{numbers[3]:9d}")
+    covered: dict[str, dict[str, str]] = {}
+    for name, value, test, outcome in recorded:
+        if name == "trap":
+            covered.setdefault(value, {})[test.partition("[")[0]] = outcome
+    terminalreporter.section("traps of the corpora, and the tests that cover them")
+    for corpus in corpora().values():
+        for trap, sentence in corpus.traps.items():
+            tests = covered.get(f"{corpus.name}.{trap}", {})
+            said = ", ".join(f"{test.rpartition('::')[2]} {outcome}" for test, outcome in sorted(tests.items()))
+            terminalreporter.line(f"{corpus.name}.{trap}: {sentence}\n    {said or 'not run'}")
+
+
+def _recorded(reporter: TerminalReporter) -> Iterator[tuple[str, tuple[str, int] | str, str, str]]:
+    for outcome in ("passed", "failed", "error"):
+        for report in reporter.stats.get(outcome, []):
+            if report.when == "call" or outcome == "error":
+                for name, value in report.user_properties:
+                    yield name, value, report.nodeid, outcome

@@ -4,6 +4,7 @@ A file's content decides how it is read, not its name, since corpora hold AIFF n
 
 - Kay CSL (``.nsp`` and ``.egg`` of the Saarbruecken database) by nspfile,
 - MP4/M4A, bare AAC, and Matroska/WebM by PyAV, from the extra ``slap[m4a]``,
+- WFDB signals of PhysioNet (a ``.dat``, which has no signature, with its ``.hea`` beside it) here,
 - all else (WAV, FLAC, MP3, Ogg Vorbis and Opus, AIFF, SPHERE) by soundfile.
 
 What cannot be used raises `AudioError` with a short reason and without the path, so that a caller can count
@@ -13,6 +14,8 @@ reasons; the caller knows the path.
 from __future__ import annotations
 
 import io
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,9 @@ Frames = NDArray[np.float32]  # [frames, channels]
 
 SILENCE = 2.0 / 32768  # a recording whose samples span less than this, two steps of 16 bits, is silent
 PREROLL_S = 0.5  # MP3 and AAC need the frames before a cut to decode its beginning
+WFDB_TYPES: dict[str, np.dtype[Any]] = {"16": np.dtype("<i2"), "32": np.dtype("<i4")}
+WFDB_FORMAT = re.compile(r"(?P<number>\d+)(?:\+(?P<skip>\d+))?")
+WFDB_GAIN = re.compile(r"(?P<gain>[\d.eE+-]+)(?:\((?P<baseline>-?\d+)\))?(?:/\S*)?")
 
 
 class AudioError(ValueError):
@@ -74,6 +80,8 @@ def decode(
         frames, rate = _read_nsp(path, start, end_s)
     elif _wants_ffmpeg(head):
         frames, rate = _read_ffmpeg(path, start, end_s)
+    elif path.suffix.lower() == ".dat" and path.with_suffix(".hea").is_file():
+        frames, rate = _read_wfdb(path, start, end_s)
     else:
         frames, rate = _read_soundfile(path, start, end_s)
     if not len(frames):
@@ -136,6 +144,64 @@ def _read_nsp(path: Path, start_s: float, end_s: float | None) -> tuple[Frames, 
         raise AudioError("not audio or corrupt: broken Kay CSL file") from error
     start, end = _bounds(start_s, end_s, rate, len(samples))
     return samples[start:end].astype(np.float32) / 32768.0, int(rate)
+
+
+def _read_wfdb(path: Path, start_s: float, end_s: float | None) -> tuple[Frames, int]:
+    """A WFDB record of one segment, whose signals lie interleaved in one file of format 16 or 32.
+
+    The header's gain is believed where it makes the full scale of the samples about 1; other units (and the
+    default gain of WFDB, 200 steps a millivolt) say nothing about loudness, and full scale becomes 1.
+    """
+    header = _wfdb_header(path)
+    width = header.sample.itemsize * len(header.scales)
+    frames = (path.stat().st_size - header.skip) // width
+    if frames < header.frames:
+        raise AudioError(f"not audio or corrupt: {frames} of the {header.frames} frames that its header promises")
+    start, end = _bounds(start_s, end_s, header.rate, frames)
+    count, offset = (end - start) * len(header.scales), header.skip + start * width
+    steps = np.fromfile(path, header.sample, count, offset=offset).reshape(-1, len(header.scales))
+    zeros, units = np.array(header.scales).T
+    return ((steps - zeros) * units).astype(np.float32), header.rate
+
+
+@dataclass(frozen=True)
+class _WfdbHeader:
+    rate: int
+    frames: int  # 0: not stated
+    sample: np.dtype[Any]
+    skip: int  # bytes before the first sample
+    scales: list[tuple[float, float]]  # of each signal: the step that is zero, and the size of a step
+
+
+def _wfdb_header(path: Path) -> _WfdbHeader:
+    """The header beside a WFDB signal file (WFDB Applications Guide, header(5))."""
+    text = path.with_suffix(".hea").read_text("utf-8-sig", errors="replace")
+    lines = [line.split() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    try:
+        record, signals = lines[0], lines[1 : 1 + int(lines[0][1])]
+        name, kind = signals[0][:2]
+        stored = WFDB_FORMAT.fullmatch(kind)
+        sample = WFDB_TYPES.get(stored["number"]) if stored else None
+        described = len(signals) == int(record[1]) and all(signal[:2] == [name, kind] for signal in signals)
+        rate, frames = round(float(record[2].partition("/")[0])), int(record[3]) if len(record) > 3 else 0
+        full_scale = 1.0 if sample is None else 2.0 ** (8 * sample.itemsize - 1)
+        scales = [_wfdb_scale(signal, full_scale) for signal in signals]
+    except (IndexError, ValueError) as error:
+        raise AudioError("not audio or corrupt: broken WFDB header") from error
+    if stored is None or sample is None or "/" in record[0]:
+        raise AudioError(f"WFDB format {kind}: only records of one segment in format 16 or 32 are read")
+    if not described or name != path.name:
+        raise AudioError("WFDB header that describes other signal files")
+    return _WfdbHeader(rate, frames, sample, int(stored["skip"] or 0), scales)
+
+
+def _wfdb_scale(signal: list[str], full_scale: float) -> tuple[float, float]:
+    stated = WFDB_GAIN.fullmatch(signal[2]) if len(signal) > 2 else None
+    gain = float(stated["gain"]) if stated else 0.0
+    if gain * 2.0 <= full_scale:
+        return 0.0, 1.0 / full_scale
+    zero = stated["baseline"] if stated and stated["baseline"] else signal[4] if len(signal) > 4 else "0"
+    return float(zero), 1.0 / gain
 
 
 def _read_ffmpeg(path: Path, start_s: float, end_s: float | None) -> tuple[Frames, int]:

@@ -205,6 +205,82 @@ def test_without_pyav_the_error_names_the_extra(tmp_path: Path, monkeypatch: pyt
     assert reason(path) == "AAC needs PyAV: pip install 'slap[m4a]'"
 
 
+# --- WFDB: a header and its signal file ----------------------------------------------------------------------
+
+
+def write_wfdb(path: Path, wave: np.ndarray, kind: str = "16", gain: str = "", rate: int = RATE) -> Path:
+    """A record of PhysioNet's form; ``gain`` is all that follows the format on a signal's line."""
+    channels = np.atleast_2d(wave.T).T
+    number, _, skip = kind.partition("+")
+    bits = int(number)
+    steps = np.clip(np.round(channels * 2.0 ** (bits - 1)), -(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    path.write_bytes(bytes(int(skip or 0)) + steps.astype(f"<i{bits // 8}").tobytes())
+    lines = [f"{path.stem} {channels.shape[1]} {rate} {len(channels)}"]
+    lines += [f"{path.name} {kind} {gain}".strip()] * channels.shape[1]
+    path.with_suffix(".hea").write_text("\n".join([*lines, "#<age>: 55 <sex>: M"]) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "gain"),
+    [
+        ("16", ""),
+        ("32", "200 16 0 0 0 0 a"),  # WFDB's default gain
+        ("16", "32768(0)/NU 16"),
+        ("32", "2147483648/V 32 0"),
+        ("16+24", ""),
+    ],
+)
+def test_wfdb_gives_the_samples_that_were_written(kind: str, gain: str, tmp_path: Path) -> None:
+    path = write_wfdb(tmp_path / "voice001.dat", ramp(rate=8000), kind, gain, rate=8000)
+    wave, rate = decode(path)
+    assert rate == 8000 and wave.dtype == np.float32
+    assert np.abs(wave - ramp(rate=8000)).max() <= 1.0 / 32768
+    cut, _ = decode(path, start_s=1.1, end_s=2.35)
+    assert np.array_equal(cut, wave[8800:18800])
+    assert decode(path, start_s=2.5, end_s=9.0)[0].size == 4000
+    assert reason(path, start_s=12.0) == "cut 12.0-end lies after the end at 3.0 s"
+
+
+def test_wfdb_scaled_to_the_range_of_its_samples(tmp_path: Path) -> None:
+    """Gain and baseline that stretch a quiet recording over all steps give back its own loudness."""
+    quiet = 0.25 * ramp(1.0)
+    path = write_wfdb(tmp_path / "a.dat", 4.0 * quiet + 0.25, "16", "131072(8192)/NU 16")
+    assert np.abs(decode(path)[0] - quiet).max() <= 1.0 / 131072
+
+
+def test_wfdb_channels(tmp_path: Path) -> None:
+    path = write_wfdb(tmp_path / "a.dat", np.stack([ramp(), 0.25 * ramp()], axis=1))
+    level = {channel: decode(path, channel=channel)[0].std() for channel in (None, 0, 1)}
+    assert level[1] / level[0] == pytest.approx(0.25, rel=0.001)
+    assert level[None] / level[0] == pytest.approx(0.625, rel=0.001)
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("a 1 8000 8000\nb.dat 16\n", "WFDB header that describes other signal files"),
+        ("a 2 8000 8000\na.dat 16\n", "WFDB header that describes other signal files"),
+        ("a 1 8000 8000\na.dat 212\n", "WFDB format 212: only records of one segment in format 16 or 32 are read"),
+        ("a/2 1 8000 8000\na.dat 16\n", "WFDB format 16: only records of one segment in format 16 or 32 are read"),
+        ("a 1 8000 8001\na.dat 16\n", "not audio or corrupt: 8000 of the 8001 frames that its header promises"),
+        ("a 1\na.dat 16\n", "not audio or corrupt: broken WFDB header"),
+        ("a one 8000\na.dat 16\n", "not audio or corrupt: broken WFDB header"),
+        ("# nothing\n", "not audio or corrupt: broken WFDB header"),
+    ],
+)
+def test_wfdb_headers_that_cannot_be_used(header: str, said: str, tmp_path: Path) -> None:
+    path = write_wfdb(tmp_path / "a.dat", ramp(1.0, 8000), rate=8000)
+    path.with_suffix(".hea").write_text(header)
+    assert reason(path) == said
+
+
+def test_wfdb_without_its_header_is_no_audio(tmp_path: Path) -> None:
+    path = write_wfdb(tmp_path / "a.dat", ramp(1.0))
+    path.with_suffix(".hea").unlink()
+    assert reason(path) == "not audio or corrupt: Format not recognised"
+
+
 # --- resampling and encoding ----------------------------------------------------------------------------------
 
 

@@ -6,12 +6,15 @@ reader:
 - ``<id>_TRANSCRIPT.csv`` is separated by **tabs**. Only the turns of ``Participant`` are used: Ellie's
   prompts predict the label by themselves (Burdisso et al. 2024). Turns start at "hi i'm ellie", last a second
   or more, are not sync marks or scrubbed entries, and lie outside two known interruptions. Four transcripts
-  run ahead of their audio by a known offset.
-- **PHQ8_Binary is never the label** (it is wrong for one participant): the warehouse cuts the PHQ-8 total. A
-  total that disagrees with its eight items is not taken; one that lacks a single item is.
+  run ahead of their audio by a known offset. 451, 458 and 480 hold no row of Ellie: their turns start at once.
+- **PHQ8_Binary is never the label** (it is wrong for 409): the warehouse cuts the PHQ-8 total. A total that
+  disagrees with its eight items is not taken; one that lacks a single item is (319 lacks PHQ8_Sleep).
 - **Gender is coded 0 = female, 1 = male.** The owners do not publish the code and two public readers
-  contradict each other: compare the median F0 of the two codes when the real data arrive.
+  contradict each other. E-DAIC says in words that 302 is a man and 303 a woman: where the tables disagree
+  with that under this code, nobody's sex is taken. Compare the median F0 of the two codes as well when the
+  real data arrive.
 - The test labels came later, in ``full_test_split.csv`` with other column names. No age is released.
+- E-DAIC holds the same people: they share their ``person_id``.
 """
 
 from __future__ import annotations
@@ -24,14 +27,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipelines.corpora import _daic
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
+from pipelines.corpora._daic import SHORTEST_TURN_S
 from pipelines.corpora._read import Row, fold, number, read_table
 from pipelines.schema import Tables
 
 if TYPE_CHECKING:
     from pipelines.voices import Voice, Voices
 
-SHORTEST_TURN_S = 1.0
 SEX = {0.0: "female", 1.0: "male"}
 ITEMS = tuple(
     f"phq8_{item}"
@@ -54,8 +58,6 @@ TEST_LABELS = "full_test_split.csv"
 
 # Seconds to add to the times of a transcript (gh:adbailey1/daic_woz_process).
 OFFSET_S = {"318": 34.319917, "321": 3.8379167, "341": 6.1892, "362": 16.8582}
-# Stretches in which other people speak (same source), in seconds of the recording.
-INTERRUPTED_S = {"373": (395.0, 428.0), "444": (286.0, 387.0)}
 NOT_SPEECH = re.compile(r"^(?:[<\[]sync(?:h|ing|hing)?[>\]]|scrubbed_entry)$", re.IGNORECASE)
 
 
@@ -91,7 +93,7 @@ def scan(root: Path) -> Tables:
         turns = _turns(name["id"], path.with_name(f"{name['id']}_TRANSCRIPT.csv"), root, rows)
         if not turns:
             continue
-        speaker = rows.speaker(name["id"], sex=person.sex)
+        speaker = rows.speaker(name["id"], sex=person.sex, person_id=_daic.person_id(name["id"]))
         rows.observe(speaker, "phq8", person.phq8, source="self-report", instrument="PHQ-8", unit="points")
         for start, end in turns:
             rows.utterance(
@@ -128,7 +130,18 @@ def _people(root: Path, rows: Rows) -> dict[str, _Person]:
         place = table.relative_to(root).as_posix()
         for row in read_table(table, ("participant_id", "gender", *([score] if score else []))):
             _add(people, row, split, score, f"{place}:{row['_row']}", rows)
+    _check_sex_code(people, rows)
     return people
+
+
+def _check_sex_code(people: dict[str, _Person], rows: Rows) -> None:
+    """Take nobody's sex where the code says the opposite of what is known of two people."""
+    for identity, sex in _daic.SEX_IN_WORDS.items():
+        if identity in people and people[identity].sex not in (None, sex):
+            rows.reject(people[identity].place, f"{identity} is {sex}: gender is coded the other way, no sex is taken")
+            for person in people.values():
+                person.sex = None
+            return
 
 
 def _add(people: dict[str, _Person], row: Row, split: str, score: str | None, place: str, rows: Rows) -> None:
@@ -152,20 +165,9 @@ def _add(people: dict[str, _Person], row: Row, split: str, score: str | None, pl
 
 
 def _phq8(row: Row, column: str, place: str, rows: Rows) -> float | None:
-    total = number(row[column])
-    items = [score for score in (number(row.get(item)) for item in ITEMS) if score is not None]
-    if len(items) == len(ITEMS):
-        if total is not None and total != sum(items):
-            rows.reject(place, "PHQ-8 total is not the sum of its items: no score taken")
-            return None
-        total = sum(items)
-    if total is not None and not 0 <= total <= 24:
-        rows.reject(place, "PHQ-8 total is outside 0..24: no score taken")
-        return None
+    items = [number(row.get(item)) for item in ITEMS]
     binary = number(row.get(column.replace("_score", "_binary")))
-    if total is not None and binary is not None and binary != (total >= 10):
-        rows.reject(place, "PHQ-8 binary contradicts the total: the total is taken")
-    return total
+    return _daic.phq8(number(row[column]), items, binary, place, rows)
 
 
 def _turns(identity: str, transcript: Path, root: Path, rows: Rows) -> list[tuple[float, float]]:
@@ -174,10 +176,13 @@ def _turns(identity: str, transcript: Path, root: Path, rows: Rows) -> list[tupl
         rows.reject(place, "no transcript: the participant's turns are unknown")
         return []
     columns = ("start_time", "stop_time", "speaker", "value")
-    lines = read_table(transcript, columns, separator="\t", quoted=False)
+    try:
+        lines = read_table(transcript, columns, separator="\t", quoted=False)
+    except RecipeError as error:
+        rows.reject(place, f"cannot be read, the session is left out: {error}".replace(str(root), "."))
+        return []
     begin = _interview_start(lines)
     offset = OFFSET_S.get(identity, 0.0)
-    cut_from, cut_to = INTERRUPTED_S.get(identity, (0.0, 0.0))
     turns = []
     for line in lines:
         if fold(line["speaker"] or "") != "participant":
@@ -186,9 +191,8 @@ def _turns(identity: str, transcript: Path, root: Path, rows: Rows) -> list[tupl
         if start is None or stop is None or stop <= start:
             rows.reject(f"{place}:{line['_row']}", "start_time and stop_time are not two rising numbers")
             continue
-        interrupted = start < cut_to and stop > cut_from
-        speech = not NOT_SPEECH.match(line["value"] or "")
-        if start >= begin and stop - start >= SHORTEST_TURN_S and speech and not interrupted:
+        usable = not NOT_SPEECH.match(line["value"] or "") and not _daic.interrupted(identity, start, stop)
+        if usable and start >= begin and stop - start >= SHORTEST_TURN_S:
             turns.append((round(start + offset, 3), round(stop + offset, 3)))
     if not turns:
         rows.reject(place, f"no turn of the participant of {SHORTEST_TURN_S:g} s or more")
@@ -202,15 +206,9 @@ def _interview_start(lines: list[Row]) -> float:
     return next((number(line["start_time"]) or 0.0 for line in greeting or ellie), 0.0)
 
 
-# The participants with known errors come first in the miniature, so that every scale holds them.
-QUIRKY = ("321", "341", "373", "409", "319", "451")
-
-
 def miniature(root: Path, voices: Voices) -> None:
     """Write a miniature of DAIC-WOZ: one short interview a made-up participant; half score 10 or more."""
-    people = voices.cast(CORPUS.name, 40, "en", ({}, {"depression": 0.5}, {"depression": 0.25}, {"depression": 0.85}))
-    missing = {"342", "394", "398", "460", "318", "362", "444", "492", *QUIRKY}
-    identities = [*QUIRKY, *(str(number_) for number_ in range(300, 492) if str(number_) not in missing)]
+    people = _daic.made_up_people(voices)
     header = f"Participant_ID,PHQ8_Binary,PHQ8_Score,Gender,{','.join(_owners_items())}"
     tables = {
         TRAIN: [header],
@@ -219,17 +217,16 @@ def miniature(root: Path, voices: Voices) -> None:
         TEST_LABELS: ["Participant_ID,PHQ_Binary,PHQ_Score,Gender"],
     }
     seen: Counter[tuple[float, str]] = Counter()
-    for index, (identity, voice) in enumerate(zip(identities, people, strict=False)):
+    for person in people:
+        identity, voice, score = person.identity, person.voice, person.score
         strength = voice.strength("depression")
-        score = round(23 * strength) + (index % 3 if strength else index % 5)
-        items = [score // 8 + (item < score % 8) for item in range(8)]
-        binary = 0 if identity == "409" else int(score >= 10)
+        binary = 0 if identity == "409" else int(score >= 10)  # trap
         gender = int(voice.sex == "male")
-        cells = [str(item) for item in items]
+        cells = [str(item) for item in person.items]
         if identity == "319":
-            cells[2] = ""  # one item was not entered; the total stands
+            cells[2] = ""  # trap: one item was not entered; the total stands
         seen[strength, voice.sex] += 1
-        if identity in QUIRKY or seen[strength, voice.sex] % 4 in (0, 1):
+        if identity in _daic.QUIRKY or seen[strength, voice.sex] % 4 in (0, 1):
             tables[TRAIN].append(f"{identity},{binary},{score},{gender},{','.join(cells)}")
         elif seen[strength, voice.sex] % 4 == 2:
             tables[DEV].append(f"{identity},{binary},{score},{gender},{','.join(cells)}")
@@ -237,12 +234,13 @@ def miniature(root: Path, voices: Voices) -> None:
             tables[TEST].append(f"{identity},{gender}")
             tables[TEST_LABELS].append(f"{identity},{binary},{score},{gender}")
         _interview(root, identity, voice, voices)
-    tables[TRAIN].append("492,1,13,0,2,1,2,1,3,2,1,1")  # a row without audio
-    tables[TRAIN] += [",,,,,,,,,,,", "x,,,,,,,,,,,"]  # junk at the end of the table
+    # traps: a row without audio, junk at the end, audio without a row, a Mac's leftovers
+    tables[TRAIN].append("492,1,13,0,2,1,2,1,3,2,1,1")
+    tables[TRAIN] += [",,,,,,,,,,,", "x,,,,,,,,,,,"]
     for name, lines in tables.items():
         (root / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    orphan = root / "444_P" / "444_AUDIO.wav"  # audio without a row
-    voices.write(orphan, voices.say(people[0], seconds=2.5, take=7), 16000)
+    orphan = root / "444_P" / "444_AUDIO.wav"
+    voices.write(orphan, voices.say(people[0].voice, seconds=2.5, take=7), 16000)
     voices.write(orphan.with_name("._444_AUDIO.wav"), np.zeros(80, np.float32), 16000)
 
 
@@ -277,7 +275,7 @@ def _interview(root: Path, identity: str, voice: Voice, voices: Voices) -> None:
         lines.append(f"{start:.3f}\t{clock - offset:.3f}\t{who}\t{value}")
         parts += [wave, np.zeros(rate // 5, np.float32)]
         clock += 0.2
-    if identity in INTERRUPTED_S:
+    if identity in _daic.INTERRUPTED_S:
         lines.append("400.000\t404.000\tParticipant\tsomeone else is in the room")
     folder = root / f"{identity}_P"
     voices.write(folder / f"{identity}_AUDIO.wav", np.concatenate(parts), rate)
@@ -303,4 +301,22 @@ CORPUS = Corpus(
     miniature=miniature,
     label="depression",
     official_splits=True,
+    traps={
+        "tab-separated-transcript": "The transcripts are named .csv and separated by tabs.",
+        "lone-quotation-mark": "The transcripts are written without quoting and hold lone quotation marks.",
+        "interviewer": "Ellie's voice and prompts are in every recording, and the prompts predict the label.",
+        "chatter-before-greeting": "Participant and staff chat before Ellie's first row.",
+        "no-row-of-ellie": "Three transcripts (451, 458, 480) hold no row of Ellie.",
+        "sync-tokens": "Rows that say <sync>, <synch>, [syncing] or scrubbed_entry hold no speech.",
+        "transcript-offset": "The transcripts of 318, 321, 341 and 362 run ahead of their audio.",
+        "interruptions": "Other people speak for a while in 373 and 444.",
+        "wrong-binary": "PHQ8_Binary of 409 is 0 although the total is 10.",
+        "missing-item": "PHQ8_Sleep of 319 is empty although the total stands.",
+        "sex-code": "Gender is an undocumented code, and two public readers contradict each other.",
+        "test-columns": "The test tables write participant_ID and PHQ_Score where the others write PHQ8_Score.",
+        "junk-rows": "Some copies of the split tables end in blank or junk lines.",
+        "missing-sessions": "Four ids do not exist, and rows may be without audio and audio without a row.",
+        "apple-double": "The archives hold ._ files that are no recordings.",
+        "shared-people": "E-DAIC holds the same people.",
+    },
 )

@@ -23,8 +23,8 @@ def by_hand(tmp_path):
     """The split tables: one participant each in train and dev, two in test."""
     (tmp_path / daic_woz.TRAIN).write_text(HEADER + "300,0,9,0,2,1,2,1,1,1,1,0\n")
     (tmp_path / daic_woz.DEV).write_text(HEADER + "301,1,12,1,2,1,2,1,2,2,1,1\n")
-    (tmp_path / daic_woz.TEST).write_text("participant_ID,Gender\n302,0\n303,1\n")
-    (tmp_path / daic_woz.TEST_LABELS).write_text("Participant_ID,PHQ_Binary,PHQ_Score,Gender\n302,1,15,0\n303,0,2,1\n")
+    (tmp_path / daic_woz.TEST).write_text("participant_ID,Gender\n302,1\n303,0\n")
+    (tmp_path / daic_woz.TEST_LABELS).write_text("Participant_ID,PHQ_Binary,PHQ_Score,Gender\n302,1,15,1\n303,0,2,0\n")
     for identity in ("300", "301", "302", "303"):
         session(tmp_path, identity, "0\t2\tEllie\thi i'm ellie", "3\t6\tParticipant\tyes i do")
     return tmp_path
@@ -33,6 +33,10 @@ def by_hand(tmp_path):
 def turns(tables, identity):
     own = tables.utterances.filter(pl.col("speaker_id") == f"daic_woz:{identity}")
     return own.select("start_s", "end_s").sort("start_s").rows()
+
+
+def sexes(tables):
+    return dict(tables.speakers.select("speaker_id", "sex").iter_rows())
 
 
 def scores(tables):
@@ -67,6 +71,7 @@ def test_labels_on_both_sides_for_both_sexes_in_every_split(root):
     assert set(tables.speakers["sex"]) == {"female", "male"}
 
 
+@pytest.mark.trap("daic_woz.missing-sessions", "daic_woz.junk-rows", "daic_woz.wrong-binary", "daic_woz.apple-double")
 def test_traps_are_rejected(root):
     tables = daic_woz.scan(root)
     found = reasons(tables)
@@ -75,14 +80,43 @@ def test_traps_are_rejected(root):
     assert "PHQ-8 binary contradicts the total: the total is taken" in found.values()
     assert len(found) == 4
     assert scores(tables)["daic_woz:409"] >= 10
+    assert (root / "444_P" / "._444_AUDIO.wav").is_file()
+    assert not any("._" in path for path in [*found, *tables.utterances["path"]])
 
 
+@pytest.mark.trap("daic_woz.missing-item")
+def test_total_of_the_participant_who_lacks_an_item_stands(root):
+    table = (root / daic_woz.TRAIN).read_text().splitlines()
+    row = next(line for line in table if line.startswith("319,")).split(",")
+    assert row[6] == ""
+    assert scores(daic_woz.scan(root))["daic_woz:319"] == float(row[2])
+
+
+@pytest.mark.trap("daic_woz.no-row-of-ellie")
+def test_without_ellie_the_turns_start_at_once(root):
+    assert "Ellie" not in (root / "451_P" / "451_TRANSCRIPT.csv").read_text()
+    assert len(turns(daic_woz.scan(root), "451")) == 3
+
+
+@pytest.mark.trap("daic_woz.shared-people")
+def test_a_person_is_the_same_in_e_daic(root):
+    people = dict(daic_woz.scan(root).speakers.select("speaker_id", "person_id").iter_rows())
+    assert people["daic_woz:302"] == "daic:302"
+
+
+@pytest.mark.trap("daic_woz.transcript-offset")
 def test_known_offsets_shift_the_turns(root):
     tables = daic_woz.scan(root)
     plain, shifted = turns(tables, "319"), turns(tables, "321")
     assert [round(b - a, 3) for (a, _), (b, _) in zip(plain, shifted, strict=True)] == [3.838, 3.838]
 
 
+@pytest.mark.trap(
+    "daic_woz.tab-separated-transcript",
+    "daic_woz.lone-quotation-mark",
+    "daic_woz.interviewer",
+    "daic_woz.chatter-before-greeting",
+)
 def test_only_turns_of_the_participant_after_the_greeting(by_hand):
     session(
         by_hand,
@@ -103,6 +137,18 @@ def test_only_turns_of_the_participant_after_the_greeting(by_hand):
     assert "rising numbers" in reasons(tables)["310_P/310_TRANSCRIPT.csv:9"]
 
 
+@pytest.mark.trap("daic_woz.sync-tokens")
+@pytest.mark.parametrize(
+    "text", ["<sync>", "<synch>", "[sync]", "[synch]", "[syncing]", "[synching]", "scrubbed_entry"]
+)
+def test_marks_are_no_speech(by_hand, text):
+    session(by_hand, "310", f"1\t4\tParticipant\t{text}", "5\t8\tParticipant\ti will sync it")
+    with (by_hand / daic_woz.TRAIN).open("a") as table:
+        table.write("310,0,0,0,0,0,0,0,0,0,0,0\n")
+    assert turns(daic_woz.scan(by_hand), "310") == [(5.0, 8.0)]
+
+
+@pytest.mark.trap("daic_woz.interruptions")
 def test_interruptions_are_cut(by_hand):
     lines = [
         "390\t394\tParticipant\ta",
@@ -116,6 +162,7 @@ def test_interruptions_are_cut(by_hand):
     assert turns(daic_woz.scan(by_hand), "373") == [(390.0, 394.0), (428.0, 430.0)]
 
 
+@pytest.mark.trap("daic_woz.wrong-binary", "daic_woz.missing-item")
 @pytest.mark.parametrize(
     ("row", "score", "reason"),
     [
@@ -133,17 +180,41 @@ def test_score_is_recomputed_and_the_binary_never_trusted(by_hand, row, score, r
     assert [reason in text for text in reasons(tables).values()] == ([] if reason is None else [True])
 
 
+@pytest.mark.trap("daic_woz.sex-code")
 def test_sex_code_and_contradiction_between_the_test_tables(by_hand):
-    (by_hand / daic_woz.TEST).write_text("participant_ID,Gender\n302,0\n303,0\n")
+    (by_hand / daic_woz.TEST).write_text("participant_ID,Gender\n302,1\n303,1\n")
     tables = daic_woz.scan(by_hand)
-    sexes = dict(tables.speakers.select("speaker_id", "sex").iter_rows())
-    assert sexes == {
+    assert sexes(tables) == {
         "daic_woz:300": "female",
         "daic_woz:301": "male",
-        "daic_woz:302": "female",
+        "daic_woz:302": "male",
         "daic_woz:303": None,
     }
     assert "gender contradicts" in reasons(tables)[f"{daic_woz.TEST}:3"]
+
+
+@pytest.mark.trap("daic_woz.sex-code")
+def test_a_code_that_contradicts_two_known_people_gives_nobody_a_sex(by_hand):
+    (by_hand / daic_woz.TEST).write_text("participant_ID,Gender\n302,0\n303,1\n")
+    (by_hand / daic_woz.TEST_LABELS).write_text("Participant_ID,PHQ_Binary,PHQ_Score,Gender\n302,1,15,0\n303,0,2,1\n")
+    tables = daic_woz.scan(by_hand)
+    assert set(sexes(tables).values()) == {None}
+    assert "coded the other way" in reasons(tables)[f"{daic_woz.TEST_LABELS}:2"]
+
+
+@pytest.mark.trap("daic_woz.test-columns")
+def test_the_test_tables_name_their_columns_otherwise(by_hand):
+    tables = daic_woz.scan(by_hand)
+    assert scores(tables)["daic_woz:302"] == 15
+    assert dict(tables.utterances.select("speaker_id", "official_split").iter_rows())["daic_woz:303"] == "test"
+
+
+def test_a_transcript_that_cannot_be_read_leaves_out_its_session_only(by_hand):
+    (by_hand / "301_P" / "301_TRANSCRIPT.csv").write_text("start_time,stop_time,speaker,value\n1,2,3,4\n")
+    tables = daic_woz.scan(by_hand)
+    assert tables.speakers.height == 3
+    assert "no column start_time" in reasons(tables)["301_P/301_TRANSCRIPT.csv"]
+    assert str(by_hand) not in reasons(tables)["301_P/301_TRANSCRIPT.csv"]
 
 
 def test_without_test_labels_the_test_participants_are_unlabelled(by_hand):
@@ -175,7 +246,6 @@ def test_wrong_folder(by_hand, tmp_path_factory):
     [
         (daic_woz.DEV, "Participant_ID,Gender", "phq8_score"),
         (daic_woz.TEST_LABELS, "Participant_ID,PHQ_Score", "gender"),
-        ("301_P/301_TRANSCRIPT.csv", "start_time,stop_time,speaker,value", "start_time"),
     ],
 )
 def test_missing_column_names_file_and_column(by_hand, table, header, missing):

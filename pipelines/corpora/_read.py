@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
 from pathlib import Path
 
 from pipelines.corpora._base import RecipeError
@@ -33,6 +34,27 @@ def number(value: object) -> float | None:
         return None if text is None else float(text.replace(",", "."))
     except ValueError:
         return None
+
+
+def full_years(born: date | None, day: date | None) -> float | None:
+    """Full years between two days; None where a day is unknown or they are in the wrong order."""
+    if born is None or day is None or day < born:
+        return None
+    had_birthday = (day.month, day.day) >= (born.month, born.day)
+    return float(day.year - born.year - (not had_birthday))
+
+
+def folders(root: Path, depth: int = 2) -> Iterator[Path]:
+    """``root``, then the folders in it, then those in them, as far as ``depth``: where archives put their root."""
+    level = [root]
+    for _ in range(depth + 1):
+        yield from level
+        level = sorted(path for folder in level for path in folder.glob("[!.]*") if path.is_dir())
+
+
+def visible(paths: Iterable[Path]) -> list[Path]:
+    """The paths in order, without the ``._*`` twins that a Mac leaves in archives."""
+    return sorted(path for path in paths if not path.name.startswith("._"))
 
 
 def read_table(

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
-from pipelines.corpora._read import Row, read_table
+from pipelines.corpora._read import Row, full_years, read_table
 from pipelines.schema import Tables
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _add_session(row: Row, place: str, audio: dict[str, dict[str, str]], rows: R
             speech_task="read" if take == "phrase" else "vowel",
             session_id=session,
             recorded_on=recorded,
-            age=_age(born, recorded, place, rows),
+            age=full_years(born, recorded),
         )
 
 
@@ -168,14 +168,6 @@ def _day(row: Row, column: str, place: str, rows: Rows) -> date | None:
     except ValueError:
         rows.reject(place, f"{column} is not a date like 2001-03-14: left unknown")
         return None
-
-
-def _age(born: date | None, recorded: date | None, place: str, rows: Rows) -> float | None:
-    """Full years between two days; None where a day is unknown or they are in the wrong order."""
-    if born is None or recorded is None or recorded < born:
-        return None
-    had_birthday = (recorded.month, recorded.day) >= (born.month, born.day)
-    return float(recorded.year - born.year - (not had_birthday))
 
 
 def miniature(root: Path, voices: Voices) -> None:

@@ -1,8 +1,8 @@
 """Androids Corpus: Italian reading and interviews of people with depression and healthy controls.
 
-118 participants (Tao, Esposito, Vinciarelli, Interspeech 2023). Everything known about a speaker stands in
-the file name, ``01_CF56_1.wav``: number, P(atient) or C(ontrol), sex, age, education 1 (primary school) to
-4 (university) or ``x``. The number restarts in each group, so the speaker is number and group: ``01_C``.
+118 participants (Tao, Esposito, Vinciarelli, Interspeech 2023): 112 read, 116 were interviewed (874 clips), 110
+did both. Everything known about a speaker stands in the file name, ``01_CF56_1.wav``: number, P(atient) or
+C(ontrol), sex, age, education. The diagnosis is a psychiatrist's; there is no score of any questionnaire.
 
 ::
 
@@ -11,15 +11,28 @@ the file name, ``01_CF56_1.wav``: number, P(atient) or C(ontrol), sex, age, educ
     Androids-Corpus/Interview-Task/audio_clip/01_CF56_1/01_CF56_1_4.wav   4th turn of the participant
     Androids-Corpus/fold-lists.csv   Androids-Corpus/interview_timedata.csv
 
-Traps: a whole interview also holds the interviewer, so it is never an utterance: the clips are, and where a
-speaker has no clip folder the turns of ``interview_timedata.csv`` are cut from it. The owners' folds of the two
-tasks disagree for 85 of 110 shared speakers, so they are no split; ``fold-lists.csv`` (byte order mark, ids in
-apostrophes, ragged) only tells which recordings ought to be there. The root folder is sometimes doubled.
+What to know:
+
+* A whole interview also holds the interviewer, so it is never an utterance: the clips are, and where a speaker
+  has no usable clip the turns of ``interview_timedata.csv`` are cut from it.
+* ``interview_timedata.csv`` has no header: name, start, end, start, end, ... in seconds, as many as there are turns.
+* The number restarts in each group, so the speaker is number and group: ``01_C``. All files of a speaker say the
+  same sex, age and education; one that does not is rejected.
+* Education is 1 (primary school) to 4 (university), ``x`` where not given (``X`` in the owners' README). The owners
+  name the ends only, so 2 and 3 stay the owners' levels and fold to nothing.
+* The owners' folds of the two tasks disagree for 85 of 110 shared speakers, so they are no split.
+  ``fold-lists.csv`` (``fold-list.csv`` in the README; byte order mark, two header rows, ids in apostrophes, ragged)
+  only tells which recordings ought to be there.
+* Clips are numbered 1 to 10 and more: their order is that of the number, not of the letters. Some are shorter
+  than 5 s; they stay.
+* The root folder is sometimes doubled. The rate is not the same everywhere: it is read from the header.
+* 2.6 women to a man; ages 19 to 71. Report by sex and age.
 """
 
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +41,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
+from pipelines.corpora._read import folders, visible
 from pipelines.schema import Tables
 
 if TYPE_CHECKING:
@@ -39,6 +53,7 @@ NAME = re.compile(
 )
 FOLDER_GROUP = {"HC": "C", "PT": "P"}
 EDUCATION = {"1": "primary school", "2": "level 2 of 4", "3": "level 3 of 4", "4": "university"}
+Turns = list[tuple[float, float]]
 
 
 def scan(root: Path) -> Tables:
@@ -50,18 +65,18 @@ def scan(root: Path) -> Tables:
     home = _home(root)
     rows = Rows("androids")
     reader = _Reader(rows, root)
-    for path in sorted(home.glob("Reading-Task/**/*.wav")):
+    for path in visible(home.glob("Reading-Task/**/*.wav")):
         reader.recording(path, "read", group_folder=path.parent.name)
     clips = home / "Interview-Task" / "audio_clip"
-    for path in sorted(clips.glob("*/*.wav"), key=_turn_order):
+    for path in sorted(visible(clips.glob("*/*.wav")), key=_turn_order):
         reader.recording(path, "spontaneous", stem=path.parent.name)
-    reader.whole_interviews(home, clips)
+    reader.whole_interviews(home)
     reader.fold_lists(home)
     return rows.tables()
 
 
 def _home(root: Path) -> Path:
-    for folder in (root, root / "Androids-Corpus", root / "Androids-Corpus" / "Androids-Corpus"):
+    for folder in folders(root):
         if (folder / "Reading-Task").is_dir() or (folder / "Interview-Task").is_dir():
             return folder
     raise RecipeError(
@@ -92,7 +107,7 @@ class _Reader:
         *,
         group_folder: str | None = None,
         stem: str | None = None,
-        turns: list[tuple[float, float]] | None = None,
+        turns: Turns | None = None,
     ) -> None:
         """Add the utterance or, with ``turns``, the utterances of one file, and what its name says."""
         where = path.relative_to(self.root).as_posix()
@@ -131,12 +146,13 @@ class _Reader:
             self.rows.observe(speaker_id, "education", EDUCATION.get(name["education"]), source="self-report")
         return speaker_id
 
-    def whole_interviews(self, home: Path, clips: Path) -> None:
-        """Cut the participant's turns out of the interviews that have no folder of clips."""
+    def whole_interviews(self, home: Path) -> None:
+        """Cut the participant's turns out of the interviews that have no usable clip."""
+        clipped = set(self.heard["spontaneous"])
         turns = self._turns(home / "interview_timedata.csv")
-        interviews = {path.stem: path for path in sorted(home.glob("Interview-Task/audio/**/*.wav"))}
+        interviews = {path.stem: path for path in visible(home.glob("Interview-Task/audio/**/*.wav"))}
         for stem, path in interviews.items():
-            if (clips / stem).is_dir():
+            if stem in clipped:
                 continue
             if stem in turns:
                 self.recording(path, "spontaneous", group_folder=path.parent.name, turns=turns[stem][1])
@@ -144,31 +160,36 @@ class _Reader:
                 where = path.relative_to(self.root).as_posix()
                 self.rows.reject(where, "no clips and no turns in interview_timedata.csv: it holds the interviewer")
         for stem, (where, _) in turns.items():
-            if stem not in interviews and not (clips / stem).is_dir():
+            if stem not in interviews and stem not in clipped:
                 self.rows.reject(where, "no audio for this interview")
 
-    def _turns(self, path: Path) -> dict[str, tuple[str, list[tuple[float, float]]]]:
+    def _turns(self, path: Path) -> dict[str, tuple[str, Turns]]:
         """Turns in seconds of each interview, with the row they stand in: stem,start,end,start,end,..."""
-        turns: dict[str, tuple[str, list[tuple[float, float]]]] = {}
+        turns: dict[str, tuple[str, Turns]] = {}
         for where, cells in self._lines(path):
+            stem = cells[0].strip("'").removesuffix(".wav")
             try:
-                times = [float(cell) for cell in cells[1:] if cell]
+                times = [round(float(cell), 3) for cell in cells[1:] if cell]
             except ValueError:
                 self.rows.reject(where, "a time is not a number of seconds")
                 continue
-            pairs = list(zip(times[::2], times[1::2], strict=False))
-            if not pairs or len(times) % 2 or any(end <= start for start, end in pairs):
+            pairs = list(dict.fromkeys(zip(times[::2], times[1::2], strict=False)))
+            if not pairs or len(times) % 2 or not all(0 <= start < end < math.inf for start, end in pairs):
                 self.rows.reject(where, "the times are not pairs of start and a later end")
+            elif stem in turns:
+                self.rows.reject(where, f"the turns of this interview stand in {turns[stem][0]} already")
             else:
-                turns[cells[0]] = (where, pairs)
+                turns[stem] = (where, pairs)
         return turns
 
     def fold_lists(self, home: Path) -> None:
         """Reject the recordings that the owners' fold lists name and that are not there."""
-        for path in sorted(home.glob("fold-list*.csv")):
+        for path in visible(home.glob("fold-list*.csv")):
+            interview = 5  # the column from which on the folds are those of the interviews
             for where, cells in self._lines(path):
+                interview = next((i for i, cell in enumerate(cells) if cell.casefold() == "interview"), interview)
                 for column, cell in enumerate(cells):
-                    task = "read" if column < 5 else "spontaneous"
+                    task = "read" if column < interview else "spontaneous"
                     stem = cell.strip("'")
                     if NAME.fullmatch(stem) and stem not in self.heard[task]:
                         self.rows.reject(f"{where}, column {column + 1}", f"listed, but no {task} recording is usable")
@@ -192,21 +213,27 @@ def miniature(root: Path, voices: Voices) -> None:
     timedata, folds = [], []
     for place, person in enumerate(people):
         group = "P" if person.strength("depression") >= 0.2 else "C"
-        numbers[group] += 1
-        education = "x" if place == 2 else str(1 + place % 4)
+        numbers[group] += 1  # trap: 01 is a control and another 01 a patient
+        education = "x" if place == 2 else str(1 + place % 4)  # trap: x is not given
         stem = f"{numbers[group]:02d}_{group}{person.sex[0].upper()}{person.age:02d}_{education}"
         folder = {"C": "HC", "P": "PT"}[group]
         folds.append(stem)
         read = voices.say(person, take=0, rate=44100)
         voices.write(home / "Reading-Task" / "audio" / folder / f"{stem}.wav", read, 44100)
-        if place in (5, 22):  # no clips: the turns are cut out of the whole interview
+        clips = home / "Interview-Task" / "audio_clip" / stem
+        if place in (5, 22):  # trap: no clips, so the turns are cut out of the whole interview
             wave, times = _interview(voices, person, voices.cast("androids interviewer", 8, "it")[0])
             voices.write(home / "Interview-Task" / "audio" / folder / f"{stem}.wav", wave, 16000)
             timedata.append(",".join([stem, *(f"{time:.2f}" for time in times)]))
         else:
-            for turn, take in ((9, 1), (10, 2)):  # sorted by letters, 10 comes before 9
-                clip = home / "Interview-Task" / "audio_clip" / stem / f"{stem}_{turn}.wav"
-                voices.write(clip, voices.say(person, take=take), 16000)
+            for turn, take in ((9, 1), (10, 2)):  # trap: sorted by letters, 10 comes before 9
+                voices.write(clips / f"{stem}_{turn}.wav", voices.say(person, take=take), 16000)
+        if place == 22:
+            clips.mkdir(parents=True)  # trap: a folder of clips that holds none
+        if place == 0:  # trap: a whole interview beside its clips
+            whole = home / "Interview-Task" / "audio" / folder / f"{stem}.wav"
+            voices.write(whole, voices.say(person, take=1, seconds=2.0), 16000)
+            whole.with_name(f"._{whole.name}").write_bytes(b"\x00\x05\x16\x07")  # trap: a Mac's twin
 
     orphan = voices.say(people[0], take=3)
     voices.write(home / "Interview-Task" / "audio" / "PT" / "00_PF44_3.wav", orphan, 16000)  # no clips, no turns
@@ -263,4 +290,20 @@ CORPUS = Corpus(
     scan=scan,
     miniature=miniature,
     label="depression",
+    traps={
+        "interviewer-in-whole-interview": "Interview-Task/audio holds both voices: only the clips, or turns cut by "
+        "interview_timedata.csv, are utterances.",
+        "timedata-without-header": "interview_timedata.csv has no header and as many pairs of seconds as there are "
+        "turns; times that are no pairs are rejected by row.",
+        "number-restarts-in-each-group": "01_C and 01_P are two people: the speaker is number and group.",
+        "education-x": "Education is x (README: X) where it was not given; only 1 and 4 have a name.",
+        "folds-of-tasks-disagree": "A speaker is in another fold in the other task, so the folds are no split.",
+        "fold-lists-format": "fold-lists.csv has a byte order mark, two header rows, ids in apostrophes, ragged ends.",
+        "clip-order": "Clips are numbered: 10 follows 9, although it does not in the alphabet.",
+        "short-clips": "Some clips are shorter than 5 s; they stay.",
+        "stem-disagrees": "Group folder, clip folder and the other files of a speaker must say the same.",
+        "layout-variants": "The root folder is sometimes doubled and the level audio/ missing.",
+        "mixed-sample-rates": "The rate differs between files: it is read from the header.",
+        "mac-twins": "Files named ._* are no recordings.",
+    },
 )

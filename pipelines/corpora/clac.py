@@ -8,10 +8,17 @@
     CLAC-Dataset/cookie_theft/spk1.wav   CLAC-Dataset/cookie_theft/spk1_transcript.txt
     CLAC-Dataset/rainbow/spk1.wav   .../grandfather/   .../counting_1_to_20/   ...
 
-Traps: the same file name stands in every task folder; the words of ``repeat_5_times`` lie in folders of their
-own or one level deeper, so audio is found by ``**/spk*.wav``; the root folder is sometimes doubled; the table has
-an unnamed index column; country ``None (None)`` is not known. The worker's country is where the worker was, not
-an accent. The owners call the speakers healthy; that is recorded for those who report no symptoms.
+What to know:
+
+* The same file name stands in every task folder: a recording is folder and name. Not every speaker did every task.
+* Where the words of ``repeat_5_times`` lie is not certain: in folders of their own or one level deeper, so audio is
+  found by ``**/spk*.wav``. The root folder is sometimes doubled. Transcripts lie beside the recordings.
+* The table has an unnamed index column; the city is often blank; education may be blank or NaN.
+* Country ``None (None)`` is not known. Country, region and city are where the worker was, not an accent: only the
+  country is read, as its code.
+* Thirteen call themselves ``other`` than female or male.
+* The owners call the speakers healthy; that is recorded for those who report no symptoms. Nobody was examined.
+* Recorded on the workers' own computers: the rate differs and is read from the header, and there is noise.
 """
 
 from __future__ import annotations
@@ -22,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
-from pipelines.corpora._read import Row, number, read_table
+from pipelines.corpora._read import Row, number, read_table, visible
 from pipelines.schema import Tables
 
 if TYPE_CHECKING:
@@ -30,7 +37,6 @@ if TYPE_CHECKING:
 
 COLUMNS = ("speakerid", "worker_country", "age (years)", "education (years)", "gender", "symptoms")
 NAME = re.compile(r"spk\d{1,4}", re.IGNORECASE)
-SYMPTOMS = {"yes": "present", "no": "absent"}
 SPEECH_TASKS = {
     "cookie_theft": "spontaneous",  # picture descriptions
     "picnic": "spontaneous",
@@ -56,7 +62,7 @@ def scan(root: Path) -> Tables:
     rows = Rows("clac")
     people = _people(rows, home / "metadata.xlsx", root)
     heard = set()
-    for path in sorted(home.glob("**/*.wav")):
+    for path in visible(home.glob("**/*.wav")):
         where, owner_id = path.relative_to(root).as_posix(), path.stem.casefold()
         if not NAME.fullmatch(owner_id):
             rows.reject(where, "the name is not spkN.wav")
@@ -102,9 +108,10 @@ def _speaker(rows: Rows, owner_id: str, row: Row) -> str:
     if speaker_id in rows.speakers:
         return speaker_id
     rows.speaker(owner_id, sex=row["gender"], country=_country(row["worker_country"]))
-    symptoms = SYMPTOMS.get((row["symptoms"] or "").casefold())
+    symptoms = row["symptoms"]
     rows.observe(speaker_id, "symptoms", symptoms, source="self-report")
-    rows.observe(speaker_id, "healthy", "present" if symptoms == "absent" else None, source="owner")
+    if symptoms is not None and symptoms.casefold() == "no":
+        rows.observe(speaker_id, "healthy", "present", source="owner")
     years = number(row["education (years)"])
     rows.observe(speaker_id, "education_years", years, source="self-report", unit="years")
     return speaker_id
@@ -130,26 +137,30 @@ def miniature(root: Path, voices: Voices) -> None:
     for place, person in enumerate(people):
         owner_id = f"spk{1001 + place}"
         for take, folder in enumerate(("cookie_theft", "rainbow", "counting_1_to_20")):
-            if (place, folder) == (1, "rainbow"):  # one speaker missed a task, and has a repeated word instead
+            if (place, folder) == (1, "rainbow"):  # trap: one speaker missed a task, and has a repeated word instead
                 folder = "repeat_5_times/artillery"
-            voices.write(home / folder / f"{owner_id}.wav", voices.say(person, take=take), 16000)
+            if (place, folder) == (2, "rainbow"):  # trap: the other place of a repeated word
+                folder = "repeat_5_times_catastrophe"
+            rate = 48000 if place == 3 else 16000  # trap: every browser has its own rate
+            voices.write(home / folder / f"{owner_id}.wav", voices.say(person, take=take, rate=rate), rate)
         transcript = home / "cookie_theft" / f"{owner_id}_transcript.txt"
         transcript.write_text("the boy is on the stool\n", encoding="utf-8")
         table.append(_table_row(place, owner_id, person))
-    table.append([len(table), "spk9998", "None (None)", "", "", 33, "", "other", "no"])  # a row without audio
-    voices.write(home / "rainbow" / "spk9999.wav", voices.say(people[0], take=3), 16000)  # audio without a row
+    table.append([len(table), "spk9998", "None (None)", "", "", 33, "", "other", "no"])  # trap: a row without audio
+    voices.write(home / "rainbow" / "spk9999.wav", voices.say(people[0], take=3), 16000)  # trap: audio without a row
     voices.write(home / "rainbow" / "spk1001 (1).wav", voices.say(people[0], take=1), 16000)
+    (home / "rainbow" / "._spk1001.wav").write_bytes(b"\x00\x05\x16\x07")  # trap: a Mac's twin
     (home / "README.txt").write_text("Miniature with rendered voices.\n", encoding="utf-8")
     _write_table(home / "metadata.xlsx", table)
 
 
 def _table_row(place: int, owner_id: str, person: Voice) -> list[object]:
-    country, region, city = (
+    country, region, city = (  # trap: a worker of nowhere
         ("None (None)", "None (None)", "") if place == 4 else ("United States (US)", "Maryland (MD)", "Springfield")
     )
     gender = "other" if place == 5 else person.sex
     symptoms = "yes" if place % 24 == 6 else "no"
-    education: object = "" if place == 3 else 10 + place % 9
+    education: object = {3: "", 7: "NaN"}.get(place, 10 + place % 9)  # trap: two ways to say nothing
     return [place, owner_id, country, region, city, person.age, education, gender, symptoms]
 
 
@@ -183,4 +194,18 @@ CORPUS = Corpus(
     miniature=miniature,
     label="sex",
     epoch_share=0.5,
+    traps={
+        "names-repeat-in-every-folder": "spk1.wav stands in every task folder: a recording is folder and name.",
+        "repeat-5-times-folders": "Repeated words lie in repeat_5_times_<word>/ or in repeat_5_times/<word>/.",
+        "doubled-root-folder": "CLAC-Dataset/ is sometimes doubled.",
+        "unnamed-index-column": "The first column of metadata.xlsx has no name.",
+        "country-none": "Country None (None) is not known.",
+        "location-is-no-accent": "Country, region and city are where the worker was, not an accent.",
+        "sex-other": "Thirteen speakers are neither female nor male.",
+        "blank-education": "Years of education are blank or NaN for some.",
+        "missing-tasks": "Not every speaker did every task, and a row may have no audio.",
+        "healthy-without-examination": "Healthy is who reports no symptoms: nobody was examined.",
+        "mixed-sample-rates": "The workers' computers recorded at rates of their own: the header tells.",
+        "transcripts-and-mac-twins": "Transcripts and ._* files lie beside the recordings.",
+    },
 )

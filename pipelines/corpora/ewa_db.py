@@ -9,18 +9,28 @@ pa-ta-ka and five described pictures.
     S0489/FILES.TSV          one row a file: ./Healthy/611xqj2u01//naming/akvarium.wav
     S0489/Parkinson/abcd1ef201/pataka/pataka.wav
 
-Traps, and what this recipe does:
+What to know, and what this recipe does:
 
-* PUBLISH_AGREEMENT False: the speaker has a row and no audio. One reject counts these rows; should audio of such
-  a speaker be there after all, it is not used.
+* PUBLISH_AGREEMENT False: the speaker has a row and no audio (a third of all). One reject counts these rows; should
+  audio of such a speaker be there after all, it is not used.
 * DIAGNOSIS Healthy only means "no diagnosis": such speakers with a MoCA of 5 exist. They are controls (healthy,
   no Parkinson's, no Alzheimer's, no impairment) where INCLUSIVE_CRITERIA is True; else nothing is stated, and
   their MoCA speaks for itself. Patients state their own diagnosis and nothing about the others.
-* LOW_QUALITY speakers stay: the paper's 797 training speakers leave no room for dropping them.
+* Cognitive impairment is MCI as a diagnosis, else a MoCA below 26: also of a patient with Alzheimer's or Parkinson's.
+* Two speakers have both diseases, in the folder ``Alzheimer-Parkinson`` (its spelling is not certain).
+* LOW_QUALITY speakers stay, with audio_quality 0 (1 where False): the paper's 797 training speakers leave no room
+  for dropping them.
 * naming is left out, counted in one reject: single words of about a second, nine tenths of all files. The
   paper's 5,578 files of 797 speakers are the other seven a speaker. Add a line to `SPEECH_TASKS` to use it.
-* A MoCA outside 0..30 is a sentinel that nobody documented: unknown, and rejected by row.
-* Columns stand in no known order; paths in FILES.TSV begin with ``./`` and have a double slash.
+* Many speakers lack some of the 69 files, and 54 have files too short to use: what is there counts, nothing is
+  expected. A scan decodes nothing; an empty or unreadable file is refused when shards are written.
+* A MoCA outside 0..30 or a WAIS outside 0..60 is a sentinel that nobody documented: unknown, and rejected by row.
+* Columns stand in no known order, and one is misspelt: EDUCATION_GRATUATED_SCHOOL. Tables are tab-separated without
+  quoting: COFFEE holds commas, ANNOTATION lone quotation marks. Both, and PICTURE, are not read.
+* Paths in FILES.TSV begin with ``./`` and have a double slash. A .json of unknown content lies beside the recordings.
+* RECORDED is a time with its offset; the day is the local one.
+* Codes share their first four characters within a site, and Parkinson's clusters in few sites: the room may tell
+  the disease. Whether an instructor is heard in the picture descriptions is UNKNOWN. No official split; no UPDRS.
 """
 
 from __future__ import annotations
@@ -35,7 +45,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
-from pipelines.corpora._read import Row, number, read_table
+from pipelines.corpora._read import Row, number, read_table, visible
 from pipelines.schema import Tables
 
 if TYPE_CHECKING:
@@ -52,14 +62,15 @@ SPEAKER_COLUMNS = (
     "sex",
 )
 FILE_COLUMNS = ("speaker_code", "audiofile")
-FILE = re.compile(r"(?P<group>[A-Za-z-]+)/(?P<code>[a-z0-9]{8}01)/(?P<task>[a-z]+)/[A-Za-z0-9]+\.wav")
+EDUCATION = ("education_gratuated_school", "education_graduated_school")  # as the owners spell it, or would
+FILE = re.compile(r"(?P<group>[A-Za-z _-]+)/(?P<code>[a-z0-9]{8}01)/(?P<task>[a-z]+)/[A-Za-z0-9]+\.wav")
 SPEECH_TASKS = {"phonation": "vowel", "pataka": "syllables", "picture": "spontaneous"}
-DIAGNOSES: dict[str, tuple[str, ...]] = {
-    "healthy": (),
-    "parkinson": ("parkinson",),
-    "alzheimer": ("alzheimer",),
-    "alzheimer-parkinson": ("alzheimer", "parkinson"),
-    "mci": ("cognitive_impairment",),
+DIAGNOSES: dict[frozenset[str], tuple[str, ...]] = {
+    frozenset({"healthy"}): (),
+    frozenset({"parkinson"}): ("parkinson",),
+    frozenset({"alzheimer"}): ("alzheimer",),
+    frozenset({"alzheimer", "parkinson"}): ("alzheimer", "parkinson"),
+    frozenset({"mci"}): ("cognitive_impairment",),
 }
 SCORES = {"moca": ("MoCA", 30.0), "wais": ("WAIS", 60.0)}  # column: instrument, highest score
 
@@ -100,7 +111,7 @@ def scan(root: Path) -> Tables:
             left_out["speakers who did not agree to publication"] += 1
         elif name["task"] not in SPEECH_TASKS:
             left_out[f"task {name['task']}"] += 1
-        elif name["group"].casefold() != (people[code]["diagnosis"] or "").casefold():
+        elif _diagnosis(name["group"]) != _diagnosis(people[code]["diagnosis"]):
             rows.reject(where, "the folder and DIAGNOSIS in SPEAKERS.TSV disagree")
         elif not (home / file).is_file():
             rows.reject(where, "no audio at AUDIOFILE")
@@ -108,7 +119,7 @@ def scan(root: Path) -> Tables:
             _utterance(rows, (home / file).relative_to(root).as_posix(), name, people[code])
     for what, count in left_out.items():
         rows.reject(table.relative_to(root).as_posix(), f"{count} files left out: {what}")
-    for path in sorted(home.glob("*/*/*/*.wav")):
+    for path in visible(home.glob("*/*/*/*.wav")):
         if path.relative_to(home).as_posix() not in listed:
             rows.reject(path.relative_to(root).as_posix(), "no row for this file in FILES.TSV")
     return rows.tables()
@@ -133,11 +144,17 @@ def _people(rows: Rows, path: Path, root: Path) -> dict[str, Row]:
             rows.reject(where, "no SPEAKER_CODE")
         elif code in people:
             rows.reject(where, f"SPEAKER_CODE stands in row {people[code]['_row']} already")
-        elif diagnosis is None or diagnosis.casefold() not in DIAGNOSES:
-            rows.reject(where, f"DIAGNOSIS {diagnosis!r} is none of {', '.join(DIAGNOSES)}")
+        elif _diagnosis(diagnosis) not in DIAGNOSES:
+            known = ", ".join("-".join(sorted(words)) for words in DIAGNOSES)
+            rows.reject(where, f"DIAGNOSIS {diagnosis!r} is none of {known}")
         else:
             people[code] = row
     return people
+
+
+def _diagnosis(text: str | None) -> frozenset[str]:
+    """The words of a diagnosis: two diseases are joined by whatever sign."""
+    return frozenset(word.casefold() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", text or ""))
 
 
 def _true(text: str | None) -> bool:
@@ -150,6 +167,7 @@ def _utterance(rows: Rows, path: str, name: re.Match[str], row: Row) -> None:
     if speaker_id not in rows.speakers:
         rows.speaker(code, sex=row["sex"], native_language="sk")
         _health(rows, speaker_id, row)
+        _background(rows, speaker_id, row)
     rows.utterance(
         path,
         speaker_id,
@@ -161,7 +179,8 @@ def _utterance(rows: Rows, path: str, name: re.Match[str], row: Row) -> None:
 
 
 def _health(rows: Rows, speaker_id: str, row: Row) -> None:
-    diagnosed = DIAGNOSES[(row["diagnosis"] or "").casefold()]
+    diagnosed = DIAGNOSES[_diagnosis(row["diagnosis"])]
+    rows.observe(speaker_id, "diagnosis_text", row["diagnosis"], source="clinician")
     for attribute in diagnosed:
         rows.observe(speaker_id, attribute, "present", source="clinician")
     if not diagnosed and _true(row["inclusive_criteria"]):
@@ -174,8 +193,18 @@ def _health(rows: Rows, speaker_id: str, row: Row) -> None:
             rows.reject(row["_where"] or "", f"{column.upper()} {score:g} is not 0..{highest:g}: left unknown")
         else:
             rows.observe(speaker_id, column, score, source="clinician", instrument=instrument, unit="points")
+
+
+def _background(rows: Rows, speaker_id: str, row: Row) -> None:
+    school = next((row[column] for column in EDUCATION if row.get(column)), None)
+    rows.observe(speaker_id, "education", school, source="self-report")
     years = number(row.get("education_years"))
     rows.observe(speaker_id, "education_years", years, source="self-report", unit="years")
+    rows.observe(speaker_id, "family_history", row.get("family"), source="self-report")
+    low_quality = row.get("low_quality")
+    if low_quality is not None:
+        grade = 0.0 if _true(low_quality) else 1.0
+        rows.observe(speaker_id, "audio_quality", grade, source="owner", unit="points")
 
 
 def _day(text: str | None) -> date | None:
@@ -197,12 +226,12 @@ def miniature(root: Path, voices: Voices) -> None:
         {"cognitive_impairment": 0.5},
     )
     people = voices.cast("ewa_db", 48, "sk", conditions)
-    people[4] = replace(people[4], traits=(*people[4].traits, ("parkinson", 0.6)))  # a double diagnosis
+    people[4] = replace(people[4], traits=(*people[4].traits, ("parkinson", 0.6)))  # trap: a double diagnosis
     table, files = [], []
     for place, person in enumerate(people):
         group = _group(person)
         if group == "MCI" and place // len(conditions) % 4 == 3:
-            group = "Healthy"  # no diagnosis, but a low MoCA
+            group = "Healthy"  # trap: no diagnosis, but a low MoCA
         code = f"mini{place:04d}01"
         table.append(_speaker_row(code, group, person, place))
         tasks = ("picture/big3", "picture/big4", ("pataka/pataka", "phonation/vokal")[place // len(conditions) % 2])
@@ -214,9 +243,11 @@ def miniature(root: Path, voices: Voices) -> None:
     word = voices.say(first, "akvárium", seconds=1.0)
     voices.write(home / "Healthy" / "mini000001" / "naming" / "akvarium.wav", word, 16000)
     files.append(_file_row("mini000001", "Healthy", "naming/akvarium"))
-    files.append(_file_row("mini000001", "Healthy", "picture/big7"))  # listed, never recorded
+    files.append(_file_row("mini000001", "Healthy", "picture/big7"))  # trap: listed, never recorded
     voices.write(home / "Healthy" / "mini000001" / "picture" / "big6.wav", word, 16000)  # recorded, not listed
-    for place in (9001, 9002):  # no agreement to publication, no audio
+    twin = home / "Healthy" / "mini000001" / "picture" / "._big3.wav"  # trap: a Mac's twin
+    twin.write_bytes(b"\x00\x05\x16\x07")
+    for place in (9001, 9002):  # trap: no agreement to publication, no audio
         table.append(_speaker_row(f"mini{place}01", "Healthy", first, place, publish=False))
     _write_tsv(home / "SPEAKERS.TSV", SPEAKER_HEADER, table)
     _write_tsv(home / "FILES.TSV", ("SPEAKER_CODE", "DIAGNOSIS", "PICTURE", "AUDIOFILE"), files)
@@ -255,19 +286,20 @@ def _speaker_row(code: str, group: str, person: Voice, place: int, publish: bool
     return [
         code,
         person.age,
+        # trap: commas in a cell
         "Yes, but less than 3 cups of coffee per week (6 cups of black tea)" if place % 7 == 0 else "Yes",
         group,
-        "University" if place % 2 else "Secondary",
+        ("Secondary", "University", "Secondary", "University", "")[place % 5],
         12 + place % 6,
-        "no occurrence",
+        ("no occurrence", "AD", "PD", "ADPD")[place % 4],
         moca >= 26,
         place % 11 == 0,
-        {8: "", 9: 99}.get(place, moca),  # two ways to write that it was not taken
+        {8: "", 9: 99}.get(place, moca),  # trap: two ways to write that it was not taken
         publish,
-        "2021-12-14T18:33:39+01:00",
+        "2021-12-14T00:33:39+01:00",  # trap: still the 13th in UTC
         person.sex,
         place % 10,
-        'said "nie' if place == 2 else "",  # a lone quotation mark
+        'said "nie' if place == 2 else "",  # trap: a lone quotation mark
     ]
 
 
@@ -301,4 +333,20 @@ CORPUS = Corpus(
     scan=scan,
     miniature=miniature,
     label="parkinson",
+    traps={
+        "no-agreement-to-publish": "PUBLISH_AGREEMENT False is a row without audio; such audio is never used.",
+        "healthy-is-no-diagnosis": "DIAGNOSIS Healthy with INCLUSIVE_CRITERIA False is no control: nothing is stated.",
+        "impairment-of-patients": "Patients state their own diagnosis; whether they are impaired is left to the MoCA.",
+        "double-diagnosis": "Alzheimer-Parkinson is both diseases, however its two words are joined.",
+        "low-quality": "LOW_QUALITY speakers stay and are marked: audio_quality 0.",
+        "incomplete-speakers": "Few have all 69 files, and some files are too short: nothing is expected to be there.",
+        "naming-is-single-words": "62 of 69 files hold one word: left out and counted.",
+        "scores-without-documented-sentinel": "A MoCA or WAIS outside its scale is unknown, and rejected by row.",
+        "columns-in-any-order": "The order of columns is unknown, and one is misspelt: EDUCATION_GRATUATED_SCHOOL.",
+        "tab-separated-without-quotes": "COFFEE holds commas and ANNOTATION a lone quotation mark.",
+        "paths-with-double-slash": "AUDIOFILE begins with ./ and has a double slash after the speaker.",
+        "time-with-offset": "RECORDED carries its offset: the day is the local one.",
+        "json-and-mac-twins": "A .json and ._* files lie beside the recordings and are none.",
+        "codes-share-a-site": "Codes of one site begin with the same four characters: the whole code is the speaker.",
+    },
 )

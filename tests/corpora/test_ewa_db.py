@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import shutil
+from datetime import date
 from pathlib import Path
 
 import polars as pl
 import pytest
+import soundfile
 
 from pipelines.corpora._base import RecipeError
 from pipelines.corpora.ewa_db import scan
@@ -29,6 +31,7 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
+@pytest.mark.trap("ewa_db.naming-is-single-words")
 def test_three_files_a_speaker_without_single_words(tables: Tables) -> None:
     assert tables.speakers.height == 48
     assert tables.utterances.height == 144
@@ -53,14 +56,20 @@ def test_every_diagnosis_is_present_in_some_and_absent_in_controls(tables: Table
         assert sum(word == "present" for word in words.values()) >= 6, attribute
 
 
+@pytest.mark.trap("ewa_db.double-diagnosis", "ewa_db.impairment-of-patients")
 def test_a_patient_states_only_the_own_diagnosis(tables: Tables) -> None:
     parkinson, alzheimer = said(tables, "parkinson"), said(tables, "alzheimer")
     patients = {speaker for speaker, word in parkinson.items() if word == "present"}
     both = {speaker for speaker in patients if alzheimer.get(speaker) == "present"}
     assert len(both) == 1  # Alzheimer-Parkinson
     assert not (patients - both) & set(alzheimer)
+    impaired = said(tables, "cognitive_impairment")
+    assert not patients & set(impaired)
+    moca = said(tables, "moca")  # which decides about them: under and over 26
+    assert {float(str(moca[who])) < 26 for who in patients & set(moca)} == {True, False}
 
 
+@pytest.mark.trap("ewa_db.healthy-is-no-diagnosis")
 def test_healthy_by_name_with_a_low_moca_is_no_control(tables: Tables) -> None:
     by_path = tables.utterances.filter(pl.col("path").str.contains("S0489/Healthy/"))
     called_healthy = set(by_path["speaker_id"])
@@ -73,6 +82,7 @@ def test_healthy_by_name_with_a_low_moca_is_no_control(tables: Tables) -> None:
     assert not excluded & set(said(tables, "cognitive_impairment"))
 
 
+@pytest.mark.trap("ewa_db.scores-without-documented-sentinel")
 def test_scores_have_their_instrument_and_missing_ones_are_unknown(tables: Tables) -> None:
     moca = tables.observations.filter(pl.col("attribute") == "moca")
     assert set(moca["instrument"]) == {"MoCA"}
@@ -81,6 +91,7 @@ def test_scores_have_their_instrument_and_missing_ones_are_unknown(tables: Table
     assert rejected(tables)["S0489/SPEAKERS.TSV:11"] == "MOCA 99 is not 0..30: left unknown"
 
 
+@pytest.mark.trap("ewa_db.no-agreement-to-publish")
 def test_speakers_who_did_not_agree_are_counted_once_and_never_used(copy: Path, tables: Tables) -> None:
     assert rejected(tables)["S0489/SPEAKERS.TSV"].startswith("2 speakers did not agree to publication")
     shutil.copytree(copy / "S0489" / "Healthy" / "mini000001", copy / "S0489" / "Healthy" / "mini900101")
@@ -91,6 +102,7 @@ def test_speakers_who_did_not_agree_are_counted_once_and_never_used(copy: Path, 
     assert again.utterances.equals(tables.utterances)
 
 
+@pytest.mark.trap("ewa_db.incomplete-speakers")
 def test_rows_without_audio_and_audio_without_rows_are_rejected(tables: Tables) -> None:
     reasons = rejected(tables)
     assert reasons["S0489/FILES.TSV:147"] == "no audio at AUDIOFILE"
@@ -118,12 +130,86 @@ def test_what_contradicts_itself_is_rejected_by_row(copy: Path) -> None:
     assert "row 2 already" in reasons[f"S0489/SPEAKERS.TSV:{len(rows) + 1}"]
 
 
+@pytest.mark.trap("ewa_db.columns-in-any-order")
 def test_columns_are_read_by_name_in_any_order(copy: Path, tables: Tables) -> None:
     table = copy / "S0489" / "SPEAKERS.TSV"
     rows = [line.split("\t") for line in table.read_text().splitlines()]
     rows[0] = [f" {name.lower()} " for name in rows[0]]
     table.write_text("\n".join("\t".join(reversed(cells)) for cells in rows) + "\n")
     assert scan(copy).observations.equals(tables.observations)
+
+
+@pytest.mark.trap("ewa_db.double-diagnosis")
+@pytest.mark.parametrize("spelling", ["AlzheimerParkinson", "Alzheimer_Parkinson", "Parkinson-Alzheimer"])
+def test_two_diseases_are_two_words_however_joined(copy: Path, tables: Tables, spelling: str) -> None:
+    files = copy / "S0489" / "FILES.TSV"
+    files.write_text(files.read_text().replace("/Alzheimer-Parkinson/", f"/{spelling}/"))
+    (copy / "S0489" / "Alzheimer-Parkinson").rename(copy / "S0489" / spelling)
+    again = scan(copy)
+    assert again.observations.height == tables.observations.height
+
+
+@pytest.mark.trap("ewa_db.low-quality")
+def test_recordings_of_low_quality_stay_and_are_marked(tables: Tables) -> None:
+    quality = said(tables, "audio_quality")
+    assert len(quality) == tables.speakers.height
+    assert {who for who, grade in quality.items() if grade == 0} == {
+        f"ewa_db:mini{place:04d}01" for place in range(0, 48, 11)
+    }
+
+
+@pytest.mark.trap("ewa_db.columns-in-any-order")
+def test_education_is_the_owners_word_and_empty_is_unknown(copy: Path, tables: Tables) -> None:
+    school = said(tables, "education")
+    assert set(school.values()) == {"Secondary", "University"}
+    assert len(school) == 48 - 9 and len(said(tables, "education_years")) == 48
+    edit(copy / "S0489" / "SPEAKERS.TSV", "EDUCATION_GRATUATED_SCHOOL", "EDUCATION_GRADUATED_SCHOOL")
+    assert said(scan(copy), "education") == school
+    assert set(said(tables, "family_history").values()) == {"no occurrence", "AD", "PD", "ADPD"}
+
+
+@pytest.mark.trap("ewa_db.tab-separated-without-quotes")
+def test_commas_and_lone_quotation_marks_end_no_cell(root: Path, tables: Tables) -> None:
+    lines = (root / "S0489" / "SPEAKERS.TSV").read_text(encoding="utf-8").splitlines()
+    assert sum('"' in line for line in lines) == 1 and any(", but less" in line for line in lines)
+    assert len(said(tables, "wais")) == 48  # the last column but one, of every speaker
+
+
+@pytest.mark.trap("ewa_db.paths-with-double-slash")
+def test_paths_are_normalised(root: Path, tables: Tables) -> None:
+    listed = (root / "S0489" / "FILES.TSV").read_text(encoding="utf-8")
+    assert "./Healthy/mini000001//picture/big3.wav" in listed
+    assert "S0489/Healthy/mini000001/picture/big3.wav" in tables.utterances["path"].to_list()
+    assert not tables.utterances["path"].str.contains("//|/[.]/").any()
+
+
+@pytest.mark.trap("ewa_db.time-with-offset")
+def test_the_day_of_a_recording_is_the_local_one(tables: Tables) -> None:
+    assert tables.utterances["recorded_on"].unique().to_list() == [date(2021, 12, 14)]
+
+
+@pytest.mark.trap("ewa_db.json-and-mac-twins")
+def test_files_beside_the_recordings_are_passed_over(root: Path, tables: Tables) -> None:
+    beside = [*root.rglob("._*"), *root.rglob("*.json")]
+    assert len(beside) == 2
+    named = [*tables.utterances["path"], *tables.rejects["path"]]
+    assert not {path.relative_to(root).as_posix() for path in beside} & set(named)
+
+
+@pytest.mark.trap("ewa_db.codes-share-a-site")
+def test_the_whole_code_is_the_speaker(tables: Tables) -> None:
+    codes = tables.speakers["speaker_id"].str.strip_prefix("ewa_db:")
+    assert codes.str.slice(0, 4).n_unique() == 1 and codes.n_unique() == 48
+
+
+@pytest.mark.trap("ewa_db.incomplete-speakers")
+def test_a_speaker_of_one_short_file_stays(copy: Path) -> None:
+    for path in sorted((copy / "S0489" / "Healthy" / "mini000001").rglob("*.wav")):
+        if path.name != "big3.wav":
+            path.unlink()
+    soundfile.write(copy / "S0489" / "Healthy" / "mini000001" / "picture" / "big3.wav", [0.0] * 160, 16000)
+    of_one = scan(copy).utterances.filter(pl.col("speaker_id") == "ewa_db:mini000001")
+    assert of_one["path"].to_list() == ["S0489/Healthy/mini000001/picture/big3.wav"]
 
 
 def test_a_wrong_folder_says_what_was_looked_for(tmp_path: Path) -> None:

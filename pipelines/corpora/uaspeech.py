@@ -118,14 +118,12 @@ def _observe_speakers(rows: Rows) -> None:
 # The miniature -----------------------------------------------------------------------------------
 
 OWN_NUMBERS = {"F": ("03", "05", "02", "04"), "M": ("04", "08", "07", "05", "14", "01")}  # mixed by severity
-STRENGTHS = (0.9, 0.4)
 WORDS = {"D1": "one", "C1": "command", "UW1": "naturalization"}
 
 
 def miniature(root: Path, voices: Voices) -> None:
     """Write a miniature of UASpeech: three words a speaker, some by several microphones and in several versions."""
-    people = voices.cast(CORPUS.name, 12, "en", ({"dysarthria": STRENGTHS[0]}, {}, {"dysarthria": STRENGTHS[1]}, {}))
-    people = people[: max(8, round(12 * voices.scale))]
+    people = voices.cast(CORPUS.name, 12, "en", ({"dysarthria": 0.8}, {}))[: max(8, round(12 * voices.scale))]
     home = root / "UASpeech"
     counts: Counter[str] = Counter()
     for index, voice in enumerate(people):

@@ -15,6 +15,7 @@ from pipelines.corpora._base import Corpus, RecipeError, corpora
 from pipelines.schema import Tables, validate
 
 ATTRIBUTES = Path(__file__).parents[2] / "warehouse" / "vocabulary" / "attributes.csv"
+FEWER_SPEAKERS = {"tess": 2}  # the corpus itself has no more
 EVERY_CORPUS = pytest.mark.parametrize("corpus", corpora().values(), ids=corpora().keys())
 
 
@@ -55,7 +56,7 @@ def test_miniature_becomes_valid_tables(corpus: Corpus, miniatures, record_prope
     tables: Tables = validate(corpus.name, corpus.scan(root))
     frames = (tables.speakers, tables.utterances, tables.observations, tables.rejects)
     record_property("recipe", (corpus.name, *(frame.height for frame in frames)))
-    assert tables.speakers.height >= 4
+    assert tables.speakers.height >= FEWER_SPEAKERS.get(corpus.name, 4)
     assert tables.utterances.height >= tables.speakers.height
     assert set(tables.speakers["speaker_id"]) == set(tables.utterances["speaker_id"])
     for path in tables.utterances["path"].unique():

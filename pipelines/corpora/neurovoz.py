@@ -1,23 +1,37 @@
 """NeuroVoz: Castilian Spanish, Parkinson's disease and controls, with perceptual ratings per file.
 
-Layout (Zenodo 10777657 and 13647600)::
+Layout (Zenodo 10777657: 108 speakers, and 13647600: 112 speakers)::
 
     data/audios/HC_A1_0034.wav  PD_PAN_VINO_0004.wav   <group>_<task>_<speaker>.wav
     data/metadata/metadata_hc.csv  metadata_pd.csv     one row per AUDIO (v1: data_hc.csv, data_pd.csv)
     data/grbas/<TASK>.csv                              ratings; names without the group prefix
+    data/audio_features/  data/transcriptions/         not read; the HNR in there is not Praat's
 
-Facts and traps of the release:
+What to know:
 
-* A task may hold an underscore (PAN_VINO), so a name is split at its first and last field only.
-* Sex is 0 = female, 1 = male. Symptoms use -1 for missing. Column names carry trailing blanks, and the two
-  metadata files do not have the same columns.
-* Parkinson or control is ``Group``; ``Diagnosis`` also holds atypical and vascular forms, kept as text.
-* The ratings hold typos ("norml", "nromal", "normalnormal"), "-" for missing and remarks; about 90 files are
-  unrated. A word that is neither the rated deviation nor "normal" (blown, increased) says nothing about it.
+* A task may hold an underscore (PAN_VINO), so a name is split at its first and last field only. FREE, the
+  monologue, is not certain to be spelt so; a task that is not known is left without a speech task.
+* The metadata hold one row per audio, some of them for files that are not there; what is said of a speaker is read
+  from the first of the speaker's rows. A speaker is in one group.
+* Column names carry trailing blanks, and the two metadata files do not have the same columns; v1 calls one
+  Fibro/CCVV that is Fiber/VocalFolds now.
+* Sex is 0 = female, 1 = male (DAIC-WOZ may have it the other way round); blank for one control, age for two.
+* Symptoms are 0, 1 and -1 = missing. Only a 1 is recorded, by the column's name.
+* Parkinson or control is ``Group``; ``Diagnosis`` also holds atypical and vascular forms and misspelt slugs, kept as
+  text. Some controls have the diagnosis ``unknown``: they are no patients, and not stated to be healthy.
+  ``normal-fumador`` is a smoker; nothing says who does not smoke.
+* All patients but two were recorded ON medication: ``ON``, ``ON `` or ``OFF``.
+* The ratings are of one expert, per file, never of a speaker. They hold typos ("norml", "forcedstangulated"), "-" for
+  missing and remarks ("youcanonlyhearlap"); about 90 files are unrated; vowels have GRBAS only, PATAKA no prosody.
+  The words go on as they are: words.csv folds them, and gives no meaning to one that is neither the rated deviation
+  nor "normal" ("increased" is no weak voice, and no normal one).
+* The words were translated by a machine: "blown" is breathy, "undrawn" imprecise, "somethinghard" somewhat hard.
+* Dates are the first of a month, so no day of recording is given. Occupation, comments and doctor are not read; of
+  the remarks only the name of an accent is.
 
 **Inappropriate pauses have no column.** We take SPEED "slow" as pauses present and SPEED "normal" as absent.
 This is our inference, as is taking PROSODY "monointensity" for monotony: how the paper made its labels is not
-known.
+known. Intelligibility without, with mild and with moderate deficiency is our high, mid and low.
 """
 
 from __future__ import annotations
@@ -30,7 +44,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
-from pipelines.corpora._read import Row, number, read_table
+from pipelines.corpora._read import Row, folders, number, read_table, visible
 from pipelines.schema import Tables
 
 if TYPE_CHECKING:
@@ -40,14 +54,18 @@ AUDIO_NAME = re.compile(r"(?P<group>HC|PD)_(?P<task>[A-Z_]+[1-3]?)_(?P<id>\d{4})
 VOWEL = re.compile(r"[AEIOU][1-3]")
 SEX = {0.0: "female", 1.0: "male"}
 
-# (column, attribute, owners' word for present). The word "normal" in the same column states absent.
-RATED_WORDS = (
-    ("resonance", "voice_nasality", "hypernasal"),
-    ("resonance", "voice_hyponasality", "hyponasal"),
-    ("intensity", "voice_weakness", "weak"),
-    ("prosody", "voice_monotony", "monointensity"),
-    ("quality phonation", "voice_harshness", "forcedstangulated"),
-    ("speed", "voice_pauses", "slow"),
+RATED_WORDS = (  # column -> attribute; words.csv has the words
+    ("resonance", "voice_nasality"),
+    ("resonance", "voice_hyponasality"),
+    ("intensity", "voice_weakness"),
+    ("prosody", "voice_monotony"),
+    ("quality phonation", "voice_harshness"),
+    ("speed", "voice_pauses"),
+    ("speed", "speech_rate"),
+    ("articles", "articulation"),
+    ("tone", "voice_pitch"),
+    ("glototic attack", "voice_onset"),
+    ("intelligibility", "intelligibility"),
 )
 GRBAS = {
     "g": "voice_severity",
@@ -56,14 +74,14 @@ GRBAS = {
     "a": "voice_asthenia",
     "s": "voice_strain",
 }
-TYPOS = {
-    "norml": "normal",
-    "nromal": "normal",
-    "nomal": "normal",
-    "nnormal": "normal",
-    "normalnormal": "normal",
-    "forcedstrangulated": "forcedstangulated",
-}
+SYMPTOMS = ("vocal tremor", "cephalic tremor", "mandibular tremor", "sialorrhoea", "dysphagia", "hypophonic voice")
+VOCAL_FOLDS = ("vocal folds analysis", "fiber/vocalfolds", "fibro/ccvv")
+NO_FINDING = frozenset({"normal", "not performed"})
+ACCENT = re.compile(r"\b(andalu[zc]\w*|extreme[nñ][oa])\b", re.IGNORECASE)
+PHRASES = frozenset({
+    "ABLANDADA", "ACAMPADA", "BARBAS", "BURRO", "CALLE", "CARMEN", "DIABLO", "GANGA", "MANGA", "PAN_VINO",
+    "PATATA_BLANDA", "PERRO", "PETACA_BLANCA", "PIDIO", "SOMBRA", "TOMAS",
+})  # fmt: skip
 
 
 def scan(root: Path) -> Tables:
@@ -73,7 +91,7 @@ def scan(root: Path) -> Tables:
         RecipeError: the tree or a needed column is not there.
     """
     data = _data_folder(root)
-    audio = {path.name: path for path in sorted((data / "audios").glob("*.wav"))}
+    audio = {path.name: path for path in visible((data / "audios").glob("*.wav"))}
     rows = Rows("neurovoz")
     utterances: dict[str, tuple[str, str]] = {}  # audio name -> (utt_id, speaker_id)
     group_of: dict[str, str] = {}
@@ -105,7 +123,7 @@ def scan(root: Path) -> Tables:
 
 
 def _data_folder(root: Path) -> Path:
-    for folder in (root, *sorted(root.glob("*")), *sorted(root.glob("*/data"))):
+    for folder in folders(root):
         if (folder / "audios").is_dir() and (folder / "metadata").is_dir():
             return folder
     raise RecipeError(f"{root}: no folder with audios/ and metadata/: unpack NeuroVoz so that data/audios is inside")
@@ -139,30 +157,50 @@ def _observe_speaker(rows: Rows, speaker: str, row: Row) -> None:
     rows.observe(speaker, "diagnosis_text", diagnosis, source="clinician")
     if not patient and diagnosis is not None and diagnosis.startswith("normal"):
         rows.observe(speaker, "healthy", "present", source="clinician")
-    if diagnosis == "normal-fumador":
-        rows.observe(speaker, "smoking", "present", source="clinician")
+    if diagnosis is not None and "fumador" in diagnosis:
+        rows.observe(speaker, "smoking", diagnosis, source="clinician")
     for column, attribute, instrument, unit in (
         ("updrs scale", "updrs", "UPDRS", "points"),
         ("h-y stadium", "hoehn_yahr", "Hoehn-Yahr", "stage"),
+        ("time disease (years)", "years_since_diagnosis", None, "years"),
     ):
         score = number(row.get(column))
         rows.observe(speaker, attribute, score, source="clinician", instrument=instrument, unit=unit)
+    rows.observe(speaker, "medication", row.get("medication"), source="clinician")
+    rows.observe(speaker, "medication_state", row.get("medication status"), source="clinician")
+    for symptom in SYMPTOMS:
+        if number(row.get(symptom)) == 1:
+            rows.observe(speaker, "symptom", symptom, source="clinician")
+    for column in VOCAL_FOLDS:
+        finding = row.get(column)
+        if finding is not None and finding.casefold() not in NO_FINDING:
+            rows.observe(speaker, "comorbidity", finding, source="clinician")
+    accent = ACCENT.search(row.get("observations") or "")
+    rows.observe(speaker, "accent", accent and accent[1], source="owner")
 
 
-def _speech_task(task: str) -> str:
+def _speech_task(task: str) -> str | None:
     if VOWEL.fullmatch(task):
         return "vowel"
-    return {"PATAKA": "syllables", "FREE": "spontaneous"}.get(task, "read")
+    if task in PHRASES:
+        return "read"
+    return {"PATAKA": "syllables", "FREE": "spontaneous"}.get(task)
 
 
 def _add_ratings(rows: Rows, root: Path, folder: Path, utterances: dict[str, tuple[str, str]]) -> None:
-    tables = [path for path in sorted(folder.glob("*.csv")) if path.stem != "missing_grbas"]  # lists, rates nothing
+    tables = [path for path in visible(folder.glob("*.csv")) if path.stem != "missing_grbas"]  # lists, rates nothing
     if not tables:
         raise RecipeError(f"{folder}: no <TASK>.csv with ratings: unpack the grbas folder of NeuroVoz")
     by_rated_name = {name.split("_", 1)[1]: ids for name, ids in utterances.items()}
     for table in tables:
-        for row in read_table(table, ["text_patient_id", *GRBAS]):
-            where = f"{table.relative_to(root).as_posix()}:{row['_row']}"
+        name = table.relative_to(root).as_posix()
+        try:
+            lines = read_table(table, ["text_patient_id", *GRBAS])
+        except RecipeError as error:
+            rows.reject(name, str(error).removeprefix(f"{table}: "))
+            continue
+        for row in lines:
+            where = f"{name}:{row['_row']}"
             ids = by_rated_name.get(row["text_patient_id"] or "")
             if ids is None:
                 rows.reject(where, "rated file not found among the audio")
@@ -177,14 +215,8 @@ def _observe_ratings(rows: Rows, row: Row, where: str, utterance: str, speaker: 
             rows.reject(where, f"{column.upper()} outside 0..3")
             continue
         rows.observe(speaker, attribute, grade, source="rater", instrument="GRBAS", unit="grade", utt_id=utterance)
-    for column, attribute, deviation in RATED_WORDS:
-        state = {deviation: "present", "normal": "absent"}.get(_word(row.get(column)))
-        rows.observe(speaker, attribute, state, source="rater", utt_id=utterance)
-
-
-def _word(text: str | None) -> str:
-    letters = re.sub(r"[^a-z]", "", (text or "").casefold())
-    return TYPOS.get(letters, letters)
+    for column, attribute in RATED_WORDS:
+        rows.observe(speaker, attribute, row.get(column), source="rater", utt_id=utterance)
 
 
 # The miniature -----------------------------------------------------------------------------------
@@ -286,16 +318,16 @@ def _metadata_row(voice: Voice, group: str, i: int, name: str) -> dict[str, obje
         "Date ": "2016-11-01",
         "Sex": "0.0" if voice.sex == "female" else "1.0",
         "Age": float(voice.age),
-        "Observations": "",
         "Audio": f"data/audios/{name}",
     }
     if group == "HC":
         return (
             row
-            | dict.fromkeys(SYMPTOM_COLUMNS, -1 if i % 5 == 0 else 0)
+            | dict.fromkeys(SYMPTOM_COLUMNS, -1 if i % 5 == 0 else 0)  # trap: -1 is missing
             | {
                 "Diagnosis": ("normal", "normal", "normal-fumador", "normal", "unknown")[i % 5],
-                "Fiber/VocalFolds": "Normal" if i % 2 else "Not performed",
+                "Fiber/VocalFolds": ("Normal", "Right hypothonic vocal cord", "Not performed")[i % 3],
+                "Observations": "Acento andaluz" if i % 9 == 2 else "",
             }
         )
     strength = voice.strength("parkinson")
@@ -303,11 +335,13 @@ def _metadata_row(voice: Voice, group: str, i: int, name: str) -> dict[str, obje
         row
         | dict.fromkeys(SYMPTOM_COLUMNS, int(strength > 0.4))
         | {
-            "Diagnosis": ("enfermedad-parkinson", "sindrome-parkinson-vascular")[i % 7 == 6],
+            "Diagnosis": ("enfermedad-parkinson", "sindrome-parkinson-vascular")[i % 7 == 3],
             "Time Disease (years)": round(2 + 20 * strength, 1),
             "UPDRS scale": "" if i % 8 == 7 else float(round(5 + 45 * strength) + i % 5),  # not filled for everyone
             "H-Y Stadium": float(round(1 + 4 * strength)),
+            "Medication ": "Sinemet",
             "Medication status": ("ON", "ON ", "OFF")[i % 3],
+            "Observations": "Extremeña" if i % 9 == 7 else "",
             "Doctor": 4.0,
             "Vocal folds analysis": "Normal",
         }
@@ -353,6 +387,8 @@ def _set_traps(
     pd.append(pd[0] | {"Audio": "data/audios/PD_A1.wav"})  # a name that cannot be read
     vowel = voices.say(voice, "vowel:a", seconds=1.0, rate=44100)
     voices.write(data / "audios" / "HC_U3_9999.wav", vowel, 44100)  # audio without a row
+    twin = data / "audios" / "._HC_A1_0001.wav"  # a Mac's twin
+    twin.write_bytes(b"\x00\x05\x16\x07")
     normal = [row for row in sentences if row["RESONANCE"] == "normal"]
     normal[0]["RESONANCE"] = "norml"
     normal[1]["RESONANCE"] = "hyponasal"
@@ -361,6 +397,13 @@ def _set_traps(
     clear[1]["QUALITY PHONATION"] = "youcanonlyhearlap"  # a remark in a rating's column
     loud = [row for row in sentences if row["INTENSITY"] == "normal"]
     loud[0]["INTENSITY"] = "increased"
+    sentences[0] |= {"ARTICLES": "nomal ", "TONE": "inestabke", "INTELLIGIBILITY": "2 mild deficiency"}
+    sentences[1] |= {"ARTICLES": "undrawn ", "TONE": "deep", "INTELLIGIBILITY": "moderatedeficiency"}
+    sentences[2] |= {"GLOTOTIC ATTACK": "somethinghard", "INTELLIGIBILITY": "nnormal "}
+    lively = [row for row in sentences if row["PROSODY"] == "normal"]
+    lively[0]["PROSODY"] = "variationsinintensity"
+    steady = [row for row in sentences if row["SPEED"] == "normal"]
+    steady[0]["SPEED"] = "accelerated"
     sentences.append(sentences[0] | {"text_patient_id": "PAN_VINO_9998.wav"})  # a rating without audio
     ratings["A1"][0] |= dict.fromkeys(("G", "R", "B", "A", "S", "TOTAL"), "-")
     ratings["A1"][1] |= {"G": 7}  # a slip of the rater's pen
@@ -393,4 +436,25 @@ CORPUS = Corpus(
     scan=scan,
     miniature=miniature,
     label="parkinson",
+    traps={
+        "task-with-underscore": "PAN_VINO is one task: a name is split at its first and last field only.",
+        "one-row-per-audio": "The metadata hold a row per audio, not per speaker, some of them without a file.",
+        "other-columns-per-table": "Columns carry trailing blanks and differ between the two groups and the versions.",
+        "sex-code": "Sex is 0.0 = female, 1.0 = male.",
+        "blank-sex-and-age": "Sex is blank for one control, age for two.",
+        "symptoms-minus-one": "Symptoms use -1 for missing.",
+        "group-not-diagnosis": "Group tells patient or control; Diagnosis also holds atypical forms and typos.",
+        "unknown-controls": "Some controls have the diagnosis unknown: not stated to be healthy.",
+        "smoker-in-diagnosis": "normal-fumador is a smoker; nothing says who does not smoke.",
+        "medication-status": "ON is also written with a trailing blank.",
+        "rated-names-without-group": "The ratings name a file without its group, and rate files, not speakers.",
+        "unrated-files": "Ratings are blank or - for about 90 files, vowels have GRBAS only.",
+        "typos-in-ratings": "normal is also norml, nromal, nomal and normalnormal; harsh is forcedstangulated.",
+        "words-that-say-nothing": "increased, blown or a remark is neither the rated deviation nor its absence.",
+        "no-column-of-pauses": "Inappropriate pauses have no column: SPEED slow stands for them.",
+        "accent-in-remarks": "An accent is named in free text only.",
+        "coarse-dates": "Dates are the first of a month: no day of recording is given.",
+        "versions": "v1 calls its tables data_hc.csv and data_pd.csv.",
+        "features-and-mac-twins": "Shipped features, transcripts and ._* files are not read.",
+    },
 )

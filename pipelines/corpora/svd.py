@@ -1,5 +1,12 @@
 """Saarbruecken Voice Database (German): vowels and a sentence, 71 voice diagnoses, 50 kHz with an EGG twin.
 
+::
+
+    voice_data.csv                                                       the owners' overview, downloaded by itself
+    data/1/vowels/1-a_n.nsp       data/1/vowels/1-a_n-egg.egg            Zenodo; sentences lie in "sentnces" [sic]
+    Laryngitis/9002/vowels/9002-a_n.nsp                                  Zenodo, an archive a pathology
+    1-a_n.wav                     1-a_n-egg.wav                          older web export, flat or sorted by hand
+
 What the release asks of a reader:
 
 - The number in a file name is the **session** (AufnahmeID), not the speaker: ``voice_data.csv`` maps one to
@@ -7,12 +14,16 @@ What the release asks of a reader:
 - ``AufnahmeTyp`` p/n is the label, of the session: n is "a healthy voice at that session", not a healthy
   person, so no speaker is stated to be healthy. Sessions whose only labels are no disorder of the voice
   (singers, breaking voice, stuttering, cluttering) are left without a label: neither positive nor negative.
-- Speech is ``.nsp`` (Kay CSL; ``.wav`` in the old web export). ``-egg`` files are the electroglottograph:
-  skipped.
+- Labels are parted by ", " inside one quoted cell; ``Diagnose`` is free German text, kept beside them.
+- Speech is ``.nsp`` (Kay CSL, which soundfile does not read; ``.wav`` in the old web export). ``-egg`` files
+  are the electroglottograph: skipped.
 - Sessions above 2611 have no audio. In six sessions speech and EGG are swapped, or headers or cuts are wrong
-  (found by the authors of sbvoicedb): those files are rejected.
+  (found by the authors of sbvoicedb): those files are rejected. Of session 980 only four takes are right; its
+  ``iau`` is swapped from sample 583414 on and rejected whole.
 - The archives by pathology hold a session once per label: the first copy is taken.
-- Age is years from Geburtsdatum to AufnahmeDatum, and differs much between n (mean 28) and p (50).
+- Age is full years from Geburtsdatum to AufnahmeDatum, and differs much between n (mean 28) and p (50). 58
+  sessions are of minors.
+- The ``.lst`` of the old export has no header, and question marks for umlauts: ``voice_data.csv`` is needed.
 """
 
 from __future__ import annotations
@@ -57,12 +68,13 @@ NOT_OF_THE_VOICE = frozenset(
     }
 )
 STATES = {
-    "Morbus Parkinson": "parkinson",
-    "Amyotrophe Lateralsklerose": "als",
-    "Dysarthrophonie": "dysarthria",
-    "Morbus Down": "down_syndrome",
-    "Rhinophonie aperta": "voice_nasality",
-    "Rhinophonie clausa": "voice_hyponasality",
+    "Morbus Parkinson": ("parkinson",),
+    "Amyotrophe Lateralsklerose": ("als",),
+    "Dysarthrophonie": ("dysarthria",),
+    "Morbus Down": ("down_syndrome",),
+    "Rhinophonie aperta": ("voice_nasality",),
+    "Rhinophonie clausa": ("voice_hyponasality",),
+    "Rhinophonie mixta": ("voice_nasality", "voice_hyponasality"),  # both at once
 }
 
 
@@ -75,7 +87,8 @@ def scan(root: Path) -> Tables:
     rows = Rows(CORPUS.name)
     table = next(iter(sorted(root.rglob(TABLE))), None)
     if table is None:
-        raise RecipeError(f"{root}: {TABLE} not found; download it from {CORPUS.homepage}/data/{TABLE}")
+        old = "; the .lst of the old export has no column names and is not read" if any(root.rglob("*.lst")) else ""
+        raise RecipeError(f"{root}: {TABLE} not found; download it from {CORPUS.homepage}/data/{TABLE}{old}")
     place = table.relative_to(root).as_posix()
     sessions = read_table(table, COLUMNS)
     audio = _audio(root, rows)
@@ -136,11 +149,12 @@ def _add_session(row: Row, place: str, audio: dict[str, dict[str, str]], rows: R
     recorded, born = _day(row, "aufnahmedatum", place, rows), _day(row, "geburtsdatum", place, rows)
     speaker_id = rows.speaker(speaker, sex=row["geschlecht"], birth_year=None if born is None else born.year)
     labels = [label.strip() for label in (row["pathologien"] or "").split(",") if label.strip()]
-    facts = dict.fromkeys((STATES[label] for label in labels if label in STATES), "present")
+    facts = dict.fromkeys((state for label in labels for state in STATES.get(label, ())), "present")
     disorder = _voice_disorder(row["aufnahmetyp"], labels, place, rows)
     for attribute, value in {"voice_disorder": disorder, **facts}.items():
         rows.observe(speaker_id, attribute, value, source="clinician", session_id=session)
-    rows.observe(speaker_id, "diagnosis_text", row["pathologien"], source="clinician", session_id=session)
+    for column in ("pathologien", "diagnose"):
+        rows.observe(speaker_id, "diagnosis_text", row.get(column), source="clinician", session_id=session)
     for take, path in sorted(takes.items()):
         rows.utterance(
             path,
@@ -175,9 +189,9 @@ def miniature(root: Path, voices: Voices) -> None:
     people = voices.cast(CORPUS.name, 40, "de", ({}, {"voice_disorder": 0.5}, {}, {"voice_disorder": 0.85}))
     table = [
         "AufnahmeID,AufnahmeTyp,AufnahmeDatum,Diagnose,SprecherID,Geburtsdatum,Geschlecht,Pathologien",
-        "2790,n,2003-02-01,,9990,1975-05-05,w,",  # the owners released no audio for this session
-        "139,p,1999-03-01,Heiserkeit,9991,1950-05-05,m,Laryngitis",  # speech and EGG are swapped
-        "9700,p,2002-03-01,,9992,1970-05-05,w,Gesangsstimme",  # a singer: no disorder of the voice
+        "2790,n,2003-02-01,,9990,1975-05-05,w,",  # trap: the owners released no audio for this session
+        "139,p,1999-03-01,Heiserkeit,9991,1950-05-05,m,Laryngitis",  # trap: speech and EGG are swapped
+        "9700,p,2002-03-01,,9992,1970-05-05,w,Gesangsstimme",  # trap: a singer: no disorder of the voice
     ]
     diagnoses = (  # Diagnose, Pathologien
         ('"Rekurrensparese li., Z.n. Strumektomie"', '"Rekurrensparese, Dysphonie"'),
@@ -186,7 +200,7 @@ def miniature(root: Path, voices: Voices) -> None:
     )
     for index, voice in enumerate(people):
         heard = {9001 + index: voice}
-        if index % 16 in (1, 13):  # a woman and a man who came back with a healthy voice
+        if index % 16 in (1, 13):  # trap: a woman and a man who came back with a healthy voice
             heard[9501 + index] = replace(voice, traits=())
         for session, as_heard in heard.items():
             kind, (note, labels) = ("p", diagnoses[index % 3]) if as_heard.traits else ("n", ("", ""))
@@ -199,9 +213,9 @@ def miniature(root: Path, voices: Voices) -> None:
     _session(root / "data" / "139", 139, people[1], voices, egg=True)
     _session(root / "data" / "9700", 9700, replace(people[0], seed="svd-singer"), voices, egg=False)
     vowel = voices.say(people[1], "vowel:a", seconds=2.5, rate=50000)
-    voices.write(root / "data" / "9800" / "vowels" / "9800-a_n.nsp", vowel, 50000)  # no such row
-    voices.write(root / "Laryngitis" / "9002" / "vowels" / "9002-a_n.nsp", vowel, 50000)  # a second copy
-    voices.write(root / "data" / "9001" / "vowels" / "9001-a_x.nsp", vowel, 50000)  # no such take
+    voices.write(root / "data" / "9800" / "vowels" / "9800-a_n.nsp", vowel, 50000)  # trap: no such row
+    voices.write(root / "Laryngitis" / "9002" / "vowels" / "9002-a_n.nsp", vowel, 50000)  # trap: a second copy
+    voices.write(root / "data" / "9001" / "vowels" / "9001-a_x.nsp", vowel, 50000)  # trap: no such take
 
 
 def _session(folder: Path, session: int, voice: Voice, voices: Voices, egg: bool) -> None:
@@ -238,4 +252,19 @@ CORPUS = Corpus(
     scan=scan,
     miniature=miniature,
     label="voice_disorder",
+    traps={
+        "number-is-the-session": "The number in a file name is the session: the table maps it to the speaker.",
+        "normal-and-pathological": "A speaker may be pathological at one session and normal at another.",
+        "normal-is-not-healthy": "AufnahmeTyp n is a healthy voice at that session, not a healthy person.",
+        "labels-not-of-the-voice": "Singers, breaking voice and stuttering are labels, but no disorder of the voice.",
+        "several-labels": "Labels are parted by commas inside one quoted cell.",
+        "egg-twin": "Every recording has an electroglottograph twin: skipped.",
+        "none-above-2611": "Sessions above 2611 have no audio.",
+        "swapped-egg": "In sessions 139, 141, 1697 and most of 980 speech and EGG are swapped.",
+        "broken-headers-and-cuts": "Session 713 has headers without the size of the data, 1573 vowels cut wrongly.",
+        "copies-by-pathology": "The archives by pathology hold a session once a label: the first copy is taken.",
+        "kay-csl": "Speech is in .nsp files of Kay CSL at 50 kHz, in a folder spelt sentnces, or .wav in older copies.",
+        "full-years": "Age is full years between two dates, and some speakers are minors.",
+        "old-lst": "The .lst of the old export has no header and broken umlauts: the overview is needed.",
+    },
 )

@@ -11,15 +11,20 @@ Facts and traps of the release:
 * The first row of the sheet holds headings of column groups. Names carry trailing blanks ("FVC% "); how the
   age column is spelt beyond "Age" is not known for certain, so any name that starts with "age" is taken.
 * Controls have "-" in the clinical columns: missing, not 0.
-* Numbers of subjects are not contiguous. Another packaging of partly the same recordings (the SAND challenge)
-  uses other ids (ID000_phonationA.wav); such names are rejected.
-* The native sample rate is not documented.
+* King's stage is a word ("4A", "4A/B"), and the sheet goes on with acoustic features that are not read.
+* The unit of DiseaseDuration is not documented: it is read only where its column name states months or years.
+* Numbers of subjects are not contiguous. Another packaging of partly the same recordings (the SAND challenge,
+  ``sand_task_1.xlsx``) uses other ids (ID000_phonationA.wav); such names are rejected.
+* Vowels and syllables alone, one session each: no connected speech. Patients and controls may differ in age.
+* The native sample rate is not documented. The bulbar sub-score of the PUMNS and Cantagallo's questionnaire are
+  not read: the vocabulary has no such measures.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +39,28 @@ if TYPE_CHECKING:
 AUDIO_NAME = re.compile(r"(?P<subject>(?:CT|PZ)\d{3})_(?P<task>phonation[AEIOU]|rhythm(?:PA|TA|KA))\.wav")
 CATEGORY = {"CT": "HC", "PZ": "ALS"}
 SCORE = "alsfrs-r_totalscore"
+STAGE = "kingclinicalstage"
+DURATION = re.compile(r"diseaseduration.*\b(?P<unit>month|year)s?\b")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A column of numbers and the attribute it becomes, where it lies between two bounds."""
+
+    column: str
+    attribute: str
+    low: float
+    high: float
+    unit: str
+    instrument: str | None = None
+
+
+MEASURES = (
+    Measure(SCORE, "alsfrs_r", 0, 48, "points", "ALSFRS-R"),
+    Measure("alsfrs-r_speechsubscore", "alsfrs_speech", 0, 4, "points", "ALSFRS-R"),
+    Measure("alsfrs-r_swallowingsubscore", "alsfrs_swallowing", 0, 4, "points", "ALSFRS-R"),
+    Measure("fvc%", "fvc_percent", 0, 200, "%"),
+)
 
 
 def scan(root: Path) -> Tables:
@@ -48,7 +75,7 @@ def scan(root: Path) -> Tables:
     book = books[0]
     rows = Rows("voc_als")
     recordings = _recordings_by_subject(rows, root)
-    lines = read_table(book, ["id", "category", "sex", SCORE], sheet="VOC-ALS_Data", header_row=1)
+    lines = _lines(book)
     age_column = _age_column(book, lines)
     for row in lines:
         where = f"{book.relative_to(root).as_posix()}:{row['_row']}"
@@ -80,6 +107,18 @@ def _recordings_by_subject(rows: Rows, root: Path) -> dict[str, list[tuple[Path,
     return recordings
 
 
+def _lines(book: Path) -> list[Row]:
+    """Rows of the sheet; a copy without the row of headings is read too."""
+    columns = ["id", "category", "sex", SCORE]
+    try:
+        return read_table(book, columns, sheet="VOC-ALS_Data", header_row=1)
+    except RecipeError as error:
+        try:
+            return read_table(book, columns, sheet="VOC-ALS_Data", header_row=0)
+        except RecipeError:
+            raise error from None
+
+
 def _age_column(book: Path, lines: Sequence[Row]) -> str:
     if not lines:
         raise RecipeError(f"{book}: no rows below the column names")
@@ -97,11 +136,21 @@ def _add_subject(
     rows.observe(speaker, "als", "present" if patient else "absent", source="clinician")
     if not patient:
         rows.observe(speaker, "healthy", "present", source="clinician")
-    score = number(row[SCORE])
-    if score is not None and not 0 <= score <= 48:
-        rows.reject(where, "ALSFRS-R total outside 0..48")
-    else:
-        rows.observe(speaker, "alsfrs_r", score, source="clinician", instrument="ALSFRS-R", unit="points")
+    for measure in MEASURES:
+        value = number(row.get(measure.column))
+        if value is not None and not measure.low <= value <= measure.high:
+            rows.reject(where, f"{measure.column} outside {measure.low:g}..{measure.high:g}")
+        else:
+            rows.observe(
+                speaker,
+                measure.attribute,
+                value,
+                source="clinician",
+                instrument=measure.instrument,
+                unit=measure.unit,
+            )
+    rows.observe(speaker, "king_stage", row.get(STAGE), source="clinician")
+    rows.observe(speaker, "years_since_diagnosis", _years_ill(row), source="clinician", unit="years")
     for path, task in recordings:
         rows.utterance(
             path.relative_to(root).as_posix(),
@@ -112,12 +161,20 @@ def _add_subject(
         )
 
 
+def _years_ill(row: Row) -> float | None:
+    """Years since the onset, where the column's name says in which unit it counts."""
+    for name, value in row.items():
+        if (unit := DURATION.match(name)) and (duration := number(value)) is not None and duration >= 0:
+            return duration / 12 if unit["unit"] == "month" else duration
+    return None
+
+
 # The miniature -----------------------------------------------------------------------------------
 
 HEADER = [
     "ID", "Category", "Sex", "Age (years)", "FVC% ", "ALSFRS-R_TotalScore", "ALSFRS-R_SpeechSubscore",
     "ALSFRS-R_SwallowingSubscore", "PUMNS_BulbarSubscore", "KingClinicalStage", "DiseaseDuration",
-    "Cantagallo_Questionnaire",
+    "Cantagallo_Questionnaire", "localShimmer_A",
 ]  # fmt: skip
 TASKS = {"phonationA": "vowel:a", "phonationI": "vowel:i", "rhythmPA": "pa pa pa pa pa pa pa pa"}
 RATE = 16000  # ours: the owners do not document theirs
@@ -129,21 +186,21 @@ def miniature(root: Path, voices: Voices) -> None:
     lines: list[list[object]] = []
     for i, voice in enumerate(people):
         strength = voice.strength("als")
-        owner_id = f"{'PZ' if strength else 'CT'}{2 * i + 1:03d}"  # not contiguous
+        owner_id = f"{'PZ' if strength else 'CT'}{2 * i + 1:03d}"  # trap: not contiguous
         for take, (task, text) in enumerate(TASKS.items()):
             wave = voices.say(voice, text, seconds=2.5, rate=RATE, take=take)
             voices.write(root / "VOC-ALS" / task / f"{owner_id}_{task}.wav", wave, RATE)
-        clinical: list[object] = ["-"] * 8
+        clinical: list[object] = ["-"] * 8  # trap: controls have "-", not 0
         if strength:
             score, sub_score = round(46 * (1 - 0.7 * strength)) + i // 6 % 4, round(4 * (1 - 0.7 * strength))
-            stage = ("2", "4A/B")[strength > 0.6]
+            stage: object = (2, "4A/B")[strength > 0.6]  # trap: numbers and words in one column
             clinical = [100 - round(40 * strength), score, sub_score, sub_score, 3, stage, 14, 60]
-        lines.append([owner_id, "ALS" if strength else "HC", voice.sex[0].upper(), voice.age, *clinical])
-    lines.append(["PZ901", "ALS", "M", 63, 82, 38, 3, 4, 2, "2", 14, 60])  # a row without recordings
-    lines.append(["CT903", "ALS", "M", 63, 82, 38, 3, 4, 2, "2", 14, 60])  # id and category contradict
+        lines.append([owner_id, "ALS" if strength else "HC", voice.sex[0].upper(), voice.age, *clinical, 0.031])
+    lines.append(["PZ901", "ALS", "M", 63, 82, 38, 3, 4, 2, "2", 14, 60])  # trap: a row without recordings
+    lines.append(["CT903", "ALS", "M", 63, 82, 38, 3, 4, 2, "2", 14, 60])  # trap: id and category contradict
     vowel = voices.say(people[0], "vowel:a", seconds=1.0, rate=RATE)
-    voices.write(root / "VOC-ALS" / "phonationA" / "CT905_phonationA.wav", vowel, RATE)  # without a row
-    voices.write(root / "VOC-ALS" / "phonationA" / "ID000_phonationA.wav", vowel, RATE)  # from SAND
+    voices.write(root / "VOC-ALS" / "phonationA" / "CT905_phonationA.wav", vowel, RATE)  # trap: without a row
+    voices.write(root / "VOC-ALS" / "phonationA" / "ID000_phonationA.wav", vowel, RATE)  # trap: from SAND
     _write_book(root / "VOC-ALS.xlsx", lines)
 
 
@@ -153,7 +210,7 @@ def _write_book(path: Path, lines: list[list[object]]) -> None:
     with xlsxwriter.Workbook(path) as book:
         book.set_properties({"created": datetime(2000, 1, 1)})  # or no two miniatures were the same bytes
         sheet = book.add_worksheet("VOC-ALS_Data")
-        sheet.write_row(0, 0, ["Demographic and clinical data"])
+        sheet.write_row(0, 0, ["Demographic and clinical data"])  # trap: a row above the header
         for line, cells in enumerate([HEADER, *lines], start=1):
             sheet.write_row(line, 0, cells)
 
@@ -177,4 +234,15 @@ CORPUS = Corpus(
     scan=scan,
     miniature=miniature,
     label="als",
+    traps={
+        "header-in-row-two": "The first row of the sheet holds headings of column groups, the second the names.",
+        "trailing-blanks": "Column names carry trailing blanks, such as 'FVC% '.",
+        "age-column": "How the age column is spelt is not known for certain: any name that starts with age is taken.",
+        "dash-of-controls": "Controls have '-' in the clinical columns: missing, not 0.",
+        "king-stage-words": "King's stage is a number or a word such as '4A/B'.",
+        "duration-without-unit": "The unit of DiseaseDuration is not documented: read only where the name states it.",
+        "sand-ids": "The SAND challenge holds partly the same recordings under other ids: rejected.",
+        "ids-not-contiguous": "Numbers of subjects have gaps, and a row or a recording may stand alone.",
+        "no-connected-speech": "There are vowels and syllables alone.",
+    },
 )

@@ -11,6 +11,7 @@ from pipelines.corpora.voc_als import HEADER, scan
 from pipelines.schema import Tables
 
 
+@pytest.mark.trap("voc_als.no-connected-speech", "voc_als.header-in-row-two")
 def test_counts(tables: Tables) -> None:
     assert (tables.speakers.height, tables.utterances.height) == (24, 72)
     assert dict(tables.utterances["speech_task"].value_counts().iter_rows()) == {"vowel": 48, "syllables": 24}
@@ -25,6 +26,7 @@ def test_als_has_both_sides_in_each_sex(tables: Tables) -> None:
     assert set(healthy["speaker_id"]) == set(states.filter(pl.col("value") == "absent")["speaker_id"])
 
 
+@pytest.mark.trap("voc_als.dash-of-controls")
 def test_score_of_a_control_is_absent_not_zero(tables: Tables) -> None:
     scores = tables.observations.filter(pl.col("attribute") == "alsfrs_r")
     assert scores["speaker_id"].str.contains(":PZ").all() and scores.height == 16
@@ -32,6 +34,42 @@ def test_score_of_a_control_is_absent_not_zero(tables: Tables) -> None:
     assert scores["instrument"].unique().to_list() == ["ALSFRS-R"]
 
 
+@pytest.mark.trap("voc_als.dash-of-controls", "voc_als.trailing-blanks", "voc_als.king-stage-words")
+def test_every_clinical_column_is_a_patients(tables: Tables) -> None:
+    assert "FVC% " in HEADER
+    by_attribute = dict(tables.observations.group_by("attribute").len().iter_rows())
+    assert by_attribute == {"als": 24, "healthy": 8} | dict.fromkeys(
+        ("alsfrs_r", "alsfrs_speech", "alsfrs_swallowing", "fvc_percent", "king_stage"), 16
+    )
+    speech = tables.observations.filter(pl.col("attribute") == "alsfrs_speech")
+    assert speech["value_num"].is_between(0, 4).all() and set(speech["instrument"]) == {"ALSFRS-R"}
+    lung = tables.observations.filter(pl.col("attribute") == "fvc_percent")
+    assert set(lung["value_num"]) == {84.0, 66.0} and set(lung["unit"]) == {"%"}
+    stages = tables.observations.filter(pl.col("attribute") == "king_stage")["value"]
+    assert set(stages) == {"2", "4A/B"}
+
+
+@pytest.mark.trap("voc_als.duration-without-unit")
+@pytest.mark.parametrize(
+    ("name", "years"),
+    [("DiseaseDuration", []), ("DiseaseDuration (months)", [1.5]), ("DiseaseDuration [years]", [18.0])],
+)
+def test_duration_is_read_where_its_unit_is_stated(tmp_path: Path, name: str, years: list[float]) -> None:
+    header: list[object] = [name if column == "DiseaseDuration" else column for column in HEADER]
+    write_corpus(tmp_path, header, [["PZ001", "ALS", "F", 63, 82, 38, 3, 4, 2, "2", 18]])
+    found = scan(tmp_path).observations.filter(pl.col("attribute") == "years_since_diagnosis")
+    assert found["value_num"].to_list() == years
+
+
+def test_clinical_columns_may_be_absent_or_out_of_range(tmp_path: Path) -> None:
+    header: list[object] = ["ID", "Category", "Sex", "Age", "ALSFRS-R_TotalScore", "ALSFRS-R_SpeechSubscore"]
+    write_corpus(tmp_path, header, [["PZ001", "ALS", "F", 63, 38, 5]])
+    tables = scan(tmp_path)
+    assert set(tables.observations["attribute"]) == {"als", "alsfrs_r"}
+    assert tables.rejects["reason"].to_list() == ["alsfrs-r_speechsubscore outside 0..4"]
+
+
+@pytest.mark.trap("voc_als.sand-ids", "voc_als.ids-not-contiguous")
 def test_every_trap_is_a_reject(tables: Tables) -> None:
     assert dict(tables.rejects.select("path", "reason").iter_rows()) == {
         "VOC-ALS/phonationA/ID000_phonationA.wav": "name is not <CT|PZ><3 digits>_<task>.wav",
@@ -41,6 +79,7 @@ def test_every_trap_is_a_reject(tables: Tables) -> None:
     }
 
 
+@pytest.mark.trap("voc_als.age-column")
 def test_odd_rows_are_rejected_and_the_age_column_may_be_spelt_otherwise(tmp_path: Path) -> None:
     header: list[object] = [name if name != "Age (years)" else "AGE" for name in HEADER]
     lines: list[list[object]] = [
@@ -53,10 +92,15 @@ def test_odd_rows_are_rejected_and_the_age_column_may_be_spelt_otherwise(tmp_pat
     assert tables.utterances["age"].to_list() == [63.0]
     assert tables.observations.filter(pl.col("attribute") == "alsfrs_r").height == 0
     assert dict(tables.rejects.select("path", "reason").iter_rows()) == {
-        "VOC-ALS.xlsx:3": "ALSFRS-R total outside 0..48",
+        "VOC-ALS.xlsx:3": "alsfrs-r_totalscore outside 0..48",
         "VOC-ALS.xlsx:4": "subject id starts neither with CT nor with PZ",
         "VOC-ALS.xlsx:5": "no recording of this subject, or an earlier row of it",
     }
+
+
+def test_a_sheet_without_the_row_of_headings_is_read(tmp_path: Path) -> None:
+    write_corpus(tmp_path, list(HEADER), [["PZ001", "ALS", "F", 63, 82, 38]], headings=[])
+    assert scan(tmp_path).speakers["sex"].to_list() == ["F"]
 
 
 def test_other_folder_says_what_was_looked_for(tmp_path: Path) -> None:
@@ -98,10 +142,16 @@ def test_empty_table_is_named(tmp_path: Path) -> None:
         scan(tmp_path)
 
 
-def write_corpus(root: Path, header: list[object], lines: list[list[object]], sheet: str = "VOC-ALS_Data") -> None:
+def write_corpus(
+    root: Path,
+    header: list[object],
+    lines: list[list[object]],
+    sheet: str = "VOC-ALS_Data",
+    headings: list[list[object]] | None = None,
+) -> None:
     (root / "phonationA").mkdir()
     (root / "phonationA" / "PZ001_phonationA.wav").touch()
     with xlsxwriter.Workbook(root / "VOC-ALS.xlsx") as book:
         page = book.add_worksheet(sheet)
-        for line, cells in enumerate([["Demographic data"], header, *lines]):
+        for line, cells in enumerate([*([["Demographic data"]] if headings is None else headings), header, *lines]):
             page.write_row(line, 0, cells)

@@ -1,18 +1,26 @@
 """MODMA, audio part: Mandarin interviews, readings and picture descriptions of depressed people and controls.
 
-Layout (Lanzhou University, signed agreement)::
+52 subjects of Lanzhou University (23 MDD, 29 HC; 36 men, 16 women; 18 to 52 years), 29 recordings each. Layout
+(signed agreement)::
 
     audio_lanzhou_2015/02010002/01.wav ... 29.wav            44.1 kHz, 24 bit
     audio_lanzhou_2015/subjects_information_audio_lanzhou_2015.xlsx
 
-Facts and traps of the release:
+What to know:
 
-* A subject's folder starts with 0201 (MDD), 0202 or 0203 (HC); the workbook holds the id as a number, without
-  its leading zero. A legend stands beside the table; "education（years）" has full-width parentheses.
+* A subject's folder starts with 0201 (MDD), 0202 or 0203 (both HC); the workbook holds the id as a number, without
+  its leading zero.
+* A legend stands beside and below the table, in columns without a name; Sheet2 and Sheet3 are empty.
+  "education（years）" has full-width parentheses.
 * Depression is ``type`` (MINI, DSM-IV), not a PHQ-9 above a cut-off: patients were admitted from PHQ-9 5 up.
+* PHQ-9, GAD-7, PSQI, CTQ-SF, LES and SSRS are the subjects' own answers. A total outside its scale is rejected;
+  LES is a balance of good and bad events and may be negative.
 * Files 01-18 are interview answers (of the participant alone, as far as is known), 19 a passage, 20-25 word
-  lists, 26-29 picture descriptions. A few files of 02010004 are reported unreadable; empty ones are rejected.
+  lists, 26-29 picture descriptions.
+* 02010004/24.wav to 28.wav are reported unreadable. Empty files are rejected here; a damaged one is refused when
+  shards are written, since a scan decodes nothing.
 * The level is very low (peaks near -40 dBFS): whatever reads it must normalise loudness.
+* More than twice as many men as women, and not alike in both groups: report by sex. No official split.
 """
 
 from __future__ import annotations
@@ -23,13 +31,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
-from pipelines.corpora._read import Row, number, read_table
+from pipelines.corpora._read import Row, number, read_table, visible
 from pipelines.schema import Tables
 
 if TYPE_CHECKING:
     from pipelines.voices import Voices
 
 WORKBOOK = "subjects_information_audio_lanzhou_2015.xlsx"
+BOOKS = "subjects_information*.xlsx"
 SUBJECT = re.compile(r"0(201|202|203)\d{4}")
 TYPE_OF_PREFIX = {"0201": "MDD", "0202": "HC", "0203": "HC"}
 RECORDING = re.compile(r"0[1-9]|1\d|2\d")
@@ -39,6 +48,7 @@ SCALES = {
     "gad-7": ("gad7", "GAD-7", 21),
     "psqi": ("psqi", "PSQI", 21),
 }
+TOTALS = {"ctq-sf": "ctq_sf", "les": "les", "ssrs": "ssrs"}  # column -> attribute
 
 
 def scan(root: Path) -> Tables:
@@ -47,7 +57,7 @@ def scan(root: Path) -> Tables:
     Raises:
         RecipeError: the workbook or a needed column is not there.
     """
-    books = sorted(root.rglob(WORKBOOK))
+    books = visible(root.rglob(BOOKS))
     if not books:
         raise RecipeError(f"{root}: no {WORKBOOK} in it or below: unpack audio_lanzhou_2015 there")
     book = books[0]
@@ -98,7 +108,9 @@ def _add_subject(rows: Rows, root: Path, row: Row, owner_id: str, folder: Path, 
             rows.reject(where, f"{instrument} outside 0..{highest}")
             continue
         rows.observe(speaker, attribute, score, source="self-report", instrument=instrument, unit="points")
-    for path in sorted(folder.glob("*.wav")):
+    for column, attribute in TOTALS.items():
+        rows.observe(speaker, attribute, number(row.get(column)), source="self-report", unit="points")
+    for path in visible(folder.glob("*.wav")):
         relative = path.relative_to(root).as_posix()
         if RECORDING.fullmatch(path.stem) is None:
             rows.reject(relative, "name is not 01.wav to 29.wav")
@@ -148,9 +160,11 @@ def miniature(root: Path, voices: Voices) -> None:
         kind, sex = ("MDD" if patient else "HC"), voice.sex[0].upper()
         lines.append([int(owner_id), kind, voice.age, sex, 16, scores[0], 52, -20, 34, scores[1], scores[2]])
     patient_id = next(f"{row[0]:08d}" for row in lines if row[1] == "MDD")
-    (folder / patient_id / "24.wav").write_bytes(b"")
+    (folder / patient_id / "24.wav").write_bytes(b"")  # trap: unreadable
+    (folder / patient_id / "._19.wav").write_bytes(b"\x00\x05\x16\x07")  # trap: a Mac's twin
     (folder / patient_id / "30.wav").write_bytes(b"")
     (folder / "02020999").mkdir()  # a folder without a row
+    lines[3][5] = 6  # trap: a patient below the cut-off of PHQ-9
     lines[0][5] = 99  # a score outside its scale
     lines[1][9] = None  # a scale that was not filled in
     lines.append([2019999, "MDD", 33, "F", 16, 18, 52, -20, 34, 11, 12])  # a row without a folder
@@ -190,4 +204,16 @@ CORPUS = Corpus(
     scan=scan,
     miniature=miniature,
     label="depression",
+    traps={
+        "ids-without-leading-zero": "The workbook holds 2010002 for the folder 02010002.",
+        "two-prefixes-of-controls": "0201 is MDD, 0202 and 0203 are controls; an id against its type is rejected.",
+        "legend-beside-the-table": "A legend stands in columns without a name and in rows below; two sheets are empty.",
+        "full-width-parentheses": "The column is education（years）.",
+        "label-is-the-interview": "Depression is type, by interview: patients have a PHQ-9 of 5 and more, not of 10.",
+        "negative-life-events": "LES may be negative; a PHQ-9, GAD-7 or PSQI outside its scale is rejected.",
+        "task-by-number": "01-18 are answers, 19 a passage, 20-25 word lists, 26-29 picture descriptions.",
+        "unreadable-files": "Some recordings of one subject are reported unreadable: they never stop the corpus.",
+        "very-low-level": "Peaks lie near -40 dBFS: the level says nothing about the speaker.",
+        "mac-twins": "Files named ._* are no recordings.",
+    },
 )

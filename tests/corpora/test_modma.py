@@ -7,7 +7,9 @@ import pytest
 import soundfile
 import xlsxwriter
 
+from pipelines import audio
 from pipelines.corpora._base import RecipeError
+from pipelines.corpora._read import read_table
 from pipelines.corpora.modma import HEADER, WORKBOOK, scan
 from pipelines.schema import Tables
 
@@ -21,6 +23,7 @@ def test_counts(tables: Tables) -> None:
     assert tables.utterances["age"].is_between(18, 52).all()
 
 
+@pytest.mark.trap("modma.very-low-level")
 def test_recordings_have_the_owners_format_and_level(root: Path, tables: Tables) -> None:
     first = root / tables.utterances["path"][0]
     assert (soundfile.info(first).samplerate, soundfile.info(first).subtype) == (44100, "PCM_24")
@@ -48,11 +51,13 @@ def test_scales_lie_on_both_sides_of_the_cut(tables: Tables, attribute: str, ins
     assert scores.filter(pl.col("value_num") < cut).height >= 4
 
 
+@pytest.mark.trap("modma.full-width-parentheses")
 def test_education_is_read_past_the_full_width_parentheses(tables: Tables) -> None:
     years = tables.observations.filter(pl.col("attribute") == "education_years")
     assert years["value_num"].to_list() == [16.0] * 32
 
 
+@pytest.mark.trap("modma.two-prefixes-of-controls", "modma.unreadable-files", "modma.negative-life-events")
 def test_every_trap_is_a_reject(tables: Tables) -> None:
     assert dict(tables.rejects.select("path", "reason").iter_rows()) == {
         f"{BOOK}:2": "PHQ-9 outside 0..27",
@@ -64,6 +69,7 @@ def test_every_trap_is_a_reject(tables: Tables) -> None:
     }
 
 
+@pytest.mark.trap("modma.ids-without-leading-zero")
 def test_broken_and_repeated_ids_are_rejected(tmp_path: Path) -> None:
     lines: list[list[object]] = [
         [2010002, "MDD", 33, "F", 16, 18, 52, -20, 34, 11, 12],
@@ -79,6 +85,7 @@ def test_broken_and_repeated_ids_are_rejected(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.trap("modma.task-by-number")
 @pytest.mark.parametrize(
     ("recording", "task"),
     [
@@ -93,6 +100,48 @@ def test_broken_and_repeated_ids_are_rejected(tmp_path: Path) -> None:
 def test_number_of_a_recording_tells_its_task(tmp_path: Path, recording: str, task: str) -> None:
     write_corpus(tmp_path, list(HEADER), [[2010002, "MDD", 33, "F"]], recording)
     assert scan(tmp_path).utterances["speech_task"].to_list() == [task]
+
+
+@pytest.mark.trap("modma.ids-without-leading-zero", "modma.two-prefixes-of-controls")
+def test_ids_get_their_zero_back_and_both_prefixes_of_controls_are_read(tables: Tables) -> None:
+    ids = tables.speakers["speaker_id"]
+    assert set(ids.str.slice(0, len("modma:0201"))) == {"modma:0201", "modma:0202", "modma:0203"}
+    assert ids.str.len_chars().unique().to_list() == [len("modma:02010002")]
+
+
+@pytest.mark.trap("modma.legend-beside-the-table")
+def test_the_legend_is_no_subject(root: Path, tables: Tables) -> None:
+    rows = read_table(root / BOOK)
+    assert any("Pittsburgh" in str(row) and row["subject id"] is None for row in rows)
+    assert not tables.observations["value"].drop_nulls().str.contains("disorder|Pittsburgh").any()
+    assert f"{BOOK}:36" not in tables.rejects["path"].to_list()
+
+
+@pytest.mark.trap("modma.label-is-the-interview")
+def test_a_patient_below_the_cut_off_stays_a_patient(tables: Tables) -> None:
+    mild = tables.observations.filter(pl.col("attribute") == "phq9", pl.col("value_num") == 6)["speaker_id"]
+    patients = tables.observations.filter(pl.col("attribute") == "depression", pl.col("value") == "present")
+    assert set(mild) & set(patients["speaker_id"])
+
+
+@pytest.mark.trap("modma.negative-life-events")
+def test_other_questionnaires_are_carried_also_below_zero(tables: Tables) -> None:
+    for attribute, total in {"ctq_sf": 52, "les": -20, "ssrs": 34}.items():
+        assert tables.observations.filter(pl.col("attribute") == attribute)["value_num"].to_list() == [total] * 32
+
+
+@pytest.mark.trap("modma.unreadable-files")
+def test_a_damaged_file_is_listed_and_refused_when_it_is_decoded(tmp_path: Path) -> None:
+    write_corpus(tmp_path, list(HEADER), [[2010002, "MDD", 33, "F"]], "24")
+    path = scan(tmp_path).utterances["path"].item()
+    with pytest.raises(audio.AudioError, match="not audio or corrupt"):
+        audio.decode(tmp_path / path)
+
+
+@pytest.mark.trap("modma.mac-twins")
+def test_the_twins_of_a_mac_are_passed_over(root: Path, tables: Tables) -> None:
+    assert [path.name for path in root.rglob("._*")] == ["._19.wav"]
+    assert not any("/._" in path for path in [*tables.utterances["path"], *tables.rejects["path"]])
 
 
 def test_other_folder_says_what_was_looked_for(tmp_path: Path) -> None:

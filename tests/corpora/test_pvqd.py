@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import soundfile
 import xlsxwriter
 
 from pipelines.corpora._base import RecipeError
@@ -16,13 +17,16 @@ UNRATED: list[object] = ["BL01", "CAPE-V Pitch"]
 Book = dict[str, list[list[object]]]
 
 
+@pytest.mark.trap("pvqd.ids-of-varying-spelling", "pvqd.ratings-of-the-whole-sample")
 def test_one_recording_a_person(tables: Tables) -> None:
     assert (tables.speakers.height, tables.utterances.height) == (47, 47)
     assert tables.utterances["path"].str.contains("/Audio Files/").all()
     assert "pvqd:SJ0005" in tables.speakers["speaker_id"].to_list()  # the file is Sj0005_ENSS.wav
     assert "pvqd:PT004" in tables.speakers["speaker_id"].to_list()  # "PT004." in the table
+    assert tables.utterances["start_s"].null_count() == tables.utterances["end_s"].null_count() == 47
 
 
+@pytest.mark.trap("pvqd.blank-age")
 def test_age_has_young_and_old_in_each_sex(tables: Tables) -> None:
     people = tables.utterances.join(tables.speakers, on="speaker_id").select(
         pl.col("sex").str.slice(0, 1).str.to_lowercase(),
@@ -32,10 +36,12 @@ def test_age_has_young_and_old_in_each_sex(tables: Tables) -> None:
     assert tables.utterances["age"].null_count() == 1
 
 
+@pytest.mark.trap("pvqd.gender-words")
 def test_sex_stays_the_owners_word(tables: Tables) -> None:
     assert set(tables.speakers["sex"]) == {"F", "f", "female", "M", "m", "male"}
 
 
+@pytest.mark.trap("pvqd.raters-rated-twice")
 @pytest.mark.parametrize("attribute", ["voice_severity", "voice_roughness", "voice_breathiness", "voice_strain"])
 def test_ratings_of_every_rater_spread_over_the_scale(tables: Tables, attribute: str) -> None:
     marks = tables.observations.filter(pl.col("attribute") == attribute, pl.col("instrument") == "CAPE-V")
@@ -56,6 +62,9 @@ def test_grbas_has_its_own_instrument(tables: Tables) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.trap(
+    "pvqd.unmatched-ids", "pvqd.flat-copies", "pvqd.rating-outside-the-scale", "pvqd.notes-below-the-table"
+)
 def test_every_trap_is_a_reject(tables: Tables) -> None:
     found = tables.rejects.filter(~pl.col("reason").str.starts_with("rated file")).select("path", "reason")
     assert dict(found.iter_rows()) == {
@@ -70,6 +79,7 @@ def test_every_trap_is_a_reject(tables: Tables) -> None:
     assert tables.rejects.filter(pl.col("reason").str.starts_with("rated file")).height == 12
 
 
+@pytest.mark.trap("pvqd.notes-below-the-table")
 def test_notes_below_the_table_are_no_rows_but_a_broken_id_is(tmp_path: Path) -> None:
     people: list[list[object]] = [["BL01 ", "F", 30, "x"], ["B-1-L", "F", 30, "x"], ["* a note", None, None, None]]
     write_corpus(
@@ -83,9 +93,49 @@ def test_notes_below_the_table_are_no_rows_but_a_broken_id_is(tmp_path: Path) ->
     assert marks.select("value_num", "rater").rows() == [(40.0, "rater 1 time 1")]
 
 
+@pytest.mark.trap("pvqd.layout-variants")
 def test_recordings_flat_at_the_root_are_read(tmp_path: Path) -> None:
     write_corpus(tmp_path, [["BL01", "F", 30, ""]], {"CAPE-V": [UNRATED], "GRBAS": [UNRATED]})
     assert scan(tmp_path).utterances["path"].to_list() == ["BL01_ENSS.wav"]
+
+
+@pytest.mark.trap("pvqd.files-of-one-dimension")
+def test_files_of_one_dimension_are_not_read(root: Path, tables: Tables) -> None:
+    assert (root / SHEETS / "cape_v_strain_only.xlsx").is_file()
+    strain = tables.observations.filter(
+        pl.col("attribute") == "voice_strain", pl.col("instrument") == "CAPE-V", pl.col("speaker_id") == "pvqd:BL01"
+    )
+    assert strain.height == 6 and strain["value_num"].max() < 10
+
+
+@pytest.mark.trap("pvqd.rate-in-the-header", "pvqd.mac-twins")
+def test_recordings_of_both_rates_are_read_and_twins_of_a_mac_are_not(root: Path, tables: Tables) -> None:
+    assert {soundfile.info(root / path).samplerate for path in tables.utterances["path"]} == {44100, 48000}
+    assert [path.name for path in root.rglob("._*")] == ["._BL01_ENSS.wav"]
+    assert not any("/._" in path for path in [*tables.utterances["path"], *tables.rejects["path"]])
+
+
+def test_pitch_and_loudness_are_numbers_of_cape_v(tables: Tables) -> None:
+    for attribute in ("pitch_deviance", "loudness_deviance"):
+        marks = tables.observations.filter(pl.col("attribute") == attribute)
+        assert marks.height == 47 * 6 and marks["instrument"].unique().to_list() == ["CAPE-V"]
+
+
+@pytest.mark.trap("pvqd.exports-with-decimal-comma")
+def test_exports_with_semicolons_and_decimal_commas_are_read(tmp_path: Path) -> None:
+    (tmp_path / "BL01_ENSS.wav").touch()
+    (tmp_path / "Demographics.csv").write_text("Participant ID ;Gender;Age;Diagnosis \nBL01 ;F;30;x\n", "utf-8-sig")
+    header = "File;Characteristics;Average all ratings all times;Rater 1 Time 1;Rater 1 time 2"
+    (tmp_path / "CAPE_V.CSV").write_text(f"{header}\nBL01 ;CAPE-V Severity;41,5;40,5;42,5\n")
+    (tmp_path / "GRBAS.CSV").write_text(f"{header}\nBL01 ;GRBAS Grade;1;1;9\n")
+    tables = scan(tmp_path)
+    marks = tables.observations.filter(pl.col("attribute") == "voice_severity")
+    assert marks.select("instrument", "value_num", "rater").rows() == [
+        ("CAPE-V", 40.5, "rater 1 time 1"),
+        ("CAPE-V", 42.5, "rater 1 time 2"),
+        ("GRBAS", 1.0, "rater 1 time 1"),
+    ]
+    assert tables.rejects.select("path", "reason").rows() == [("GRBAS.CSV:2", "rater 1 time 2: rating outside 0..3")]
 
 
 def test_other_folder_says_what_was_looked_for(tmp_path: Path) -> None:

@@ -20,14 +20,13 @@ What the release asks of a reader:
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
+from pipelines.corpora._read import paths_below
 from pipelines.schema import Tables
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def scan(root: Path) -> Tables:
     """
     rows = Rows(CORPUS.name)
     best: dict[Utterance, Rank] = {}
-    for place in _wavs(root):
+    for place in paths_below(root, ".wav"):
         folder, _, file = place.rpartition("/")
         name = WAV.match(file)
         inside = folder.rpartition("/")[2].upper()
@@ -87,16 +86,6 @@ def scan(root: Path) -> Tables:
         )
     _observe_speakers(rows)
     return rows.tables()
-
-
-def _wavs(root: Path) -> Iterator[str]:
-    """Paths of all .wav files below ``root``, folder by folder in sorted order."""
-    for folder, folders, files in os.walk(root):
-        folders.sort()
-        inside = Path(folder).relative_to(root).as_posix()
-        for file in sorted(files):
-            if file.lower().endswith(".wav") and not file.startswith("._"):
-                yield file if inside == "." else f"{inside}/{file}"
 
 
 def _rank(place: str, microphone: str) -> Rank:

@@ -132,7 +132,11 @@ def _test(home: Path, root: Path, rows: Rows) -> Iterator[_Recording]:
 
 
 def _test_truth(task: str, required: tuple[str, ...], root: Path, rows: Rows) -> tuple[Path, dict[str, Row]]:
-    tables = [path for path in sorted(root.rglob(f"*{task}*.csv")) if "progression" not in path.parts]
+    tables = [
+        path
+        for path in sorted(root.rglob(f"*{task}*.csv"))
+        if "progression" not in path.parts and not path.name.startswith("._")
+    ]
     if not tables:
         rows.reject(f"test_ground_truth/{task}.csv", "not found: the test speakers stay without these labels")
         return root / "test_ground_truth" / f"{task}.csv", {}

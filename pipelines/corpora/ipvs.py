@@ -11,15 +11,20 @@ Facts and traps of the release:
 * The root folder's name holds the word Parkinson's: the group is read from the group folder alone.
 * **Folders are named after people.** A speaker id is therefore a digest of group, name and initial. A reason
   for rejection never repeats a name (its path does, because a person has to find the file).
-* The tables have their header in the second row, the patients' one starts in column B; "*" marks names, "-"
-  and "//" are missing, footnotes follow. A row counts where its age is a number.
-* Folder and row are joined by first name and initial, in either order. One that does not match is recorded
-  and never guessed: the person is kept without an age.
-* One person lies in two range folders (recorded a year apart): one speaker, two sessions.
-* File names end in two digits, M or F, date and time. Readers disagree about the two digits: they are not
-  read. Sex comes from table and file names; where they disagree it is left empty.
+* The tables have their header in the second row, the patients' one starts in column B; names have blanks around
+  them and "*" behind, "-" and "//" are missing, footnotes follow. A row counts where its age is a number.
+  ``FILE CODES.xlsx`` beside them is no table of people. Where people are from, and their times and characters per
+  second, are not read.
+* Folder and row are joined by first name and initial, in either order, capitals and accents or not. One that
+  does not match is recorded and never guessed: the person is kept without an age.
+* About three people lie in two range folders (recorded a year apart): one speaker, two sessions. The ranges are
+  a numbering, not a severity.
+* File names end in two digits, M or F, date (ddmmyyyy of 2017, ddmmyy of 2016) and time. Readers disagree about
+  the two digits: they are not read. Sex comes from table and file names; where they disagree it is left empty.
+* Young controls have readings alone, no vowels and no syllables.
 * 160 patients' files (2016) have 44.1 kHz, all others 16 kHz, and the recording rooms differ: a classifier
   can tell the groups apart from silence alone. Scores on this corpus need that sentence beside them.
+* The mirror adds an outer folder and the archive itself once more; counts of files differ (831 or 815).
 """
 
 from __future__ import annotations
@@ -83,7 +88,7 @@ def scan(root: Path) -> Tables:
         table = _table(rows, root, folder)
         matched: set[Key] = set()
         recordings: dict[Key, list[Path]] = {}
-        for path in sorted(folder.rglob("*.wav")):
+        for path in sorted(folder.rglob("[!.]*.wav")):
             if TASK_CODE.match(path.name) is None:
                 rows.reject(path.relative_to(root).as_posix(), "name starts with none of the task codes")
             elif path.parent == folder:
@@ -121,7 +126,9 @@ def _group_folders(root: Path) -> dict[str, Path]:
 
 
 def _table(rows: Rows, root: Path, folder: Path) -> dict[Key, TableRows]:
-    books = [path for path in sorted(folder.glob("*.xlsx")) if not fold(path.name).startswith(("file codes", "~"))]
+    books = [
+        path for path in sorted(folder.glob("*.xlsx")) if not fold(path.name).startswith(("file codes", "~", "._"))
+    ]
     if not books:
         raise RecipeError(f"{folder}: no .xlsx with the speakers' ages (15 YHC.xlsx, Tab 3.xlsx, TAB 5.xlsx)")
     table: dict[Key, TableRows] = {}
@@ -204,7 +211,7 @@ Person = tuple[str, str]  # made-up first name, surname
 def miniature(root: Path, voices: Voices) -> None:
     """Write a miniature: two readings a speaker, a vowel too but of the young, and every trap above."""
     people = voices.cast("ipvs", 40, "it", [{}, {"parkinson": 0.4}, {}, {"parkinson": 0.8}], ages=(19, 80))
-    home = root / "Italian Parkinson's Voice and speech"
+    home = root / "Italian Parkinson's Voice and speech"  # trap: the root holds the word
     members: dict[str, list[tuple[Person, Voice]]] = {group: [] for group in FOLDERS}
     for i, voice in enumerate(people):
         group = "patient" if voice.strength("parkinson") else "young" if voice.age < 35 else "elderly"
@@ -216,14 +223,15 @@ def miniature(root: Path, voices: Voices) -> None:
             ranged = folder / RANGES[i % 4] if group == "patient" else folder
             _write_person(voices, ranged / _folder_name(group, i, person), group, i, voice)
         if group == "patient":
-            person, voice = cast[1]  # recorded again a year later, in the next range folder
+            person, voice = cast[1]  # trap: recorded again a year later, in the next range folder
             _write_person(voices, folder / RANGES[2] / _folder_name(group, 1, person), group, 2, voice)
             table.append([f"{person[0]} ", person[1], voice.sex[0].upper(), voice.age + 1, "//"])
             wave = voices.say(voice, TEXT, seconds=1.0)
             voices.write(folder / RANGES[0] / _folder_name(group, 0, cast[0][0]) / "registrazione.wav", wave, 16000)
         if group == "elderly":
-            table[0][2] = {"F": "M", "M": "F"}[str(table[0][2])]  # sex in the table against the file names
-        table.append(["Zelindro", "Querti", "M", 66, "-"])  # a row without a folder
+            table[0][2] = {"F": "M", "M": "F"}[str(table[0][2])]  # trap: sex in the table against the file names
+        table.append(["Zelindro", "Querti", "M", 66, "-"])  # trap: a row without a folder
+        # trap: a footnote
         table.append(["* registrazioni di scarsa qualita'", None, None, None, None])
         _write_books(folder, FOLDERS[group][1], group, table)
 
@@ -236,21 +244,21 @@ def _made_up_name(i: int, voice: Voice) -> Person:
 def _folder_name(group: str, i: int, person: Person) -> str:
     name, initial = person[0], person[1][0]
     if group == "patient" and i == 2:
-        return f"{name} {initial}".upper()
+        return f"{name} {initial}".upper()  # trap: capitals
     if group == "patient" and i == 3:
-        return f"{initial} {name}"
+        return f"{initial} {name}"  # trap: surname first
     if group == "patient" and i == 4:
-        return f"{name} X"  # another initial than in the table
+        return f"{name} X"  # trap: another initial than in the table
     return f"{name} {initial}"
 
 
 def _table_row(i: int, person: Person, voice: Voice) -> list[object]:
-    name = f"{person[0]} *" if i == 1 else f" {person[0]} "
+    name = f"{person[0]} *" if i == 1 else f" {person[0]} "  # trap: blanks and marks around names
     return [name, person[1], voice.sex[0].upper(), voice.age, "//" if i % 3 else 12.4]
 
 
 def _write_person(voices: Voices, folder: Path, group: str, i: int, voice: Voice) -> None:
-    campaign_2016 = group == "patient" and i // 2 % 2 == 0  # those files have 44.1 kHz and short dates
+    campaign_2016 = group == "patient" and i // 2 % 2 == 0  # trap: those have 44.1 kHz and short dates
     rate, day = (44100, "140616") if campaign_2016 else (16000, "17032017")
     scrambled = "".join(sorted(folder.name.replace(" ", "").upper()))
     texts = {"B1": TEXT, "B2": None} | ({} if group == "young" else {"VA1": "vowel:a"})
@@ -264,7 +272,7 @@ def _write_books(folder: Path, name: str, group: str, lines: list[list[object]])
     import xlsxwriter
 
     header: list[object] = ["name ", "surname", "sex", "age", "time 1/CPS1"]
-    first_column = 1 if group == "patient" else 0
+    first_column = 1 if group == "patient" else 0  # trap: the patients' table starts in column B
     table = [[FOLDERS[group][0]], header, *lines]
     codes: list[list[object]] = [["B1", "first reading of the text"]]
     for title, content, column in ((name, table, first_column), ("FILE CODES.xlsx", codes, 0)):
@@ -293,4 +301,19 @@ CORPUS = Corpus(
     scan=scan,
     miniature=miniature,
     label="parkinson",
+    traps={
+        "root-says-parkinson": "Every path holds the word Parkinson's: the group is the group folder's name.",
+        "folders-are-names": "Folders are named after people: ids are digests, and no reason repeats a name.",
+        "header-in-row-two": "Tables have their header in the second row; the patients' one starts in column B.",
+        "marks-and-footnotes": "Names have blanks and asterisks, '-' and '//' are missing, footnotes follow.",
+        "name-and-initial": "Folders are in capitals or surname first at times: joined by name and initial.",
+        "unmatched-folder": "A folder or row that does not match is noted and never guessed.",
+        "one-person-twice": "Some people lie in two range folders: one speaker, two sessions.",
+        "two-digits": "The two digits before the sex in a file name are an age or a year: not read.",
+        "two-kinds-of-dates": "Dates in file names have a year of four digits in one campaign and two in the other.",
+        "sex-contradicts": "Sex in the table and in file names may differ: left empty and noted.",
+        "rate-gives-patients-away": "Patients' files of 2016 have 44.1 kHz, all others 16 kHz.",
+        "young-have-no-vowels": "Young controls have readings alone.",
+        "outer-folder": "A mirror adds an outer folder and the archive itself.",
+    },
 )

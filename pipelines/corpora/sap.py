@@ -11,8 +11,17 @@ release of November 2025, the test speakers are kept back. No sex and no age of 
 
 The release is tars in tars: unpack both levels. Contributor ids are upper case in some JSONs, lower case in names.
 
-Ratings: few files are rated, each dimension from "1" (typical) to "7" (most deviant); "" is no rating. Names of
-dimensions have typos and trailing blanks. `DIMENSIONS` says which become attributes. Four choices in it:
+What the release asks of a reader:
+
+* A JSON may lie twice, beside and in the speaker's folder: one is read. One that cannot be read is rejected alone.
+* Timestamps are in ``Created`` or ``CreatedOrModified``; the etiology may be missing: then none is stated.
+* Few files are rated, each dimension from "1" (typical) to "7" (most deviant), a string; "" is no rating. Names of
+  dimensions have typos ("Intelligbility") and trailing blanks.
+* A rating is of a file, not of the speaker. The etiology is stated as it stands; dysarthria is not inferred from it.
+* Files in which a caregiver speaks, ``(cs: ...)`` in the transcript, are rejected. Other marks of a transcript
+  (``{u: ...}``, ``[PII]``) do not matter to the audio.
+
+`DIMENSIONS` says which dimensions become attributes. Four choices in it:
 
 * Naturalness, the one global impression, is taken for the overall deviance (voice_severity). Intelligibility
   is not: a strained voice may be perfectly intelligible.
@@ -21,8 +30,7 @@ dimensions have typos and trailing blanks. `DIMENSIONS` says which become attrib
   voice_weakness.
 * A breathy voice is the continuous one; the transient one is another dimension.
 
-Every other dimension is counted in a reject of its own. The etiology is stated as it stands; dysarthria is not
-inferred from it. Files in which a caregiver speaks, ``(cs: ...)`` in the transcript, are rejected.
+Every other dimension is counted in a reject of its own.
 """
 
 from __future__ import annotations
@@ -81,15 +89,18 @@ def scan(root: Path) -> Tables:
     """Read the unpacked release below ``root``; see the module docstring for the layout and the choices.
 
     Raises:
-        RecipeError: no contributor's JSON, or one without ``Contributor ID`` or ``Files``.
+        RecipeError: no contributor's JSON, or all of them without ``Contributor ID`` or ``Files``.
     """
     rows = Rows("sap")
     reader = _Reader(rows, root)
     for tar in sorted(root.glob("**/*.tar")):
         if not tar.with_suffix("").is_dir():
             reader.tars.append(tar.relative_to(root).as_posix())
-    for path in _contributors(root, reader.tars):
+    cards = _contributors(root, reader.tars)
+    for path in cards:
         reader.contributor(path)
+    if reader.malformed and len(reader.malformed) == len(cards):
+        raise RecipeError(f"{root / reader.malformed[0]}: is this a contributor's JSON of the release?")
     for where in reader.tars:
         if CONTRIBUTOR.fullmatch(Path(where).stem.casefold()):
             rows.reject(where, "not unpacked")
@@ -122,6 +133,7 @@ class _Reader:
         self.rows = rows
         self.root = root
         self.tars: list[str] = []
+        self.malformed: list[str] = []  # "file: what is wrong with it"
         self.unused: Counter[str] = Counter()
 
     def contributor(self, path: Path) -> None:
@@ -133,21 +145,24 @@ class _Reader:
             self.rows.reject(where, f"not JSON: {error}")
             return
         absent = [key for key in ("Contributor ID", "Files") if not isinstance(card, dict) or key not in card]
-        if absent:
-            raise RecipeError(f"{path}: no key {', '.join(absent)}: is this a contributor's JSON of the release?")
-        if not all(isinstance(file, dict) for file in card["Files"]):
-            raise RecipeError(f"{path}: Files is not a list of objects: is this a contributor's JSON of the release?")
+        fault = f"no key {', '.join(absent)}" if absent else ""
+        if not absent and not (isinstance(card["Files"], list) and all(isinstance(f, dict) for f in card["Files"])):
+            fault = "Files is not a list of objects"
+        if fault:
+            self.malformed.append(f"{where}: {fault}")
+            self.rows.reject(where, fault)
+            return
         owner_id = str(card["Contributor ID"]).strip().casefold()
         if f"{self.rows.corpus}:{owner_id}" in self.rows.speakers:
             self.rows.reject(where, "this contributor was read from another folder already")
             return
-        audio = {file.name.casefold(): file for file in sorted(_folder(path).glob("*.wav"))}
+        audio = {file.name.casefold(): file for file in sorted(_folder(path).glob("[!.]*.wav"))}
         split = next((SPLITS[part.casefold()] for part in Path(where).parts if part.casefold() in SPLITS), None)
         used: set[str] = set()
         for place, file in enumerate(card["Files"]):
             name = str(file.get("Filename") or "").strip().casefold()
             found = next((known for known in _spellings(name) if known in audio), None)
-            transcript = str((file.get("Prompt") or {}).get("Transcript") or "")
+            transcript = str(_prompt(file).get("Transcript") or "")
             used.update(_spellings(name))
             if not name:
                 self.rows.reject(f"{where}:Files[{place}]", "no Filename")
@@ -173,7 +188,7 @@ class _Reader:
         return speaker_id
 
     def _file(self, speaker_id: str, path: Path, file: Mapping[str, Any], split: str | None) -> None:
-        prompt = file.get("Prompt") or {}
+        prompt = _prompt(file)
         where = path.relative_to(self.root).as_posix()
         utt_id = self.rows.utterance(
             where,
@@ -196,13 +211,18 @@ class _Reader:
     def _ratings(self, file: Mapping[str, Any], where: str) -> Iterator[tuple[str, int]]:
         """The dimension, folded, and the level 1..7 of each rating that has a level."""
         for rating in file.get("Ratings") or []:
-            level = cell(rating.get("Level"))
+            level = cell(rating.get("Level")) if isinstance(rating, dict) else "not an object"
             if level is None:
                 continue
             if level in {"1", "2", "3", "4", "5", "6", "7"}:
                 yield fold(str(rating.get("Dimension Description") or "")), int(level)
             else:
                 self.rows.reject(where, f"Level {level!r} of a rating is not 1..7: left unknown")
+
+
+def _prompt(file: Mapping[str, Any]) -> Mapping[str, Any]:
+    prompt = file.get("Prompt")
+    return prompt if isinstance(prompt, dict) else {}
 
 
 def _spellings(name: str) -> tuple[str, str]:
@@ -250,7 +270,7 @@ def miniature(root: Path, voices: Voices) -> None:
             voices.write(split / owner_id / str(file["Filename"]), voices.say(person, take=take), 16000)
         if place == 1:
             _traps(split / owner_id, owner_id, files, voices, person)
-        card = {"Contributor ID": owner_id.upper() if place % 2 else owner_id, "Files": files}
+        card = {"Contributor ID": owner_id.upper() if place % 2 else owner_id, "Files": files}  # trap: either case
         etiology = next((word for word, name in ETIOLOGIES.items() if person.strength(name)), None)
         if etiology is not None:
             card["Etiology"] = {"als": "ALS", "parkinson's disease": "Parkinson's Disease"}.get(
@@ -258,14 +278,14 @@ def miniature(root: Path, voices: Voices) -> None:
             )
         text = json.dumps(card, indent=1)
         (split / owner_id / f"{owner_id}.json").write_text(text, encoding="utf-8")
-        if place < 5:
+        if place < 5:  # trap: the JSON lies twice
             (split / f"{owner_id}.json").write_text(text, encoding="utf-8")
     nobody = "00000000-0000-4000-8000-000000000000"
-    (root / "Train" / f"{nobody}.json").write_text('{"Contributor ID": ', encoding="utf-8")  # cut off
+    (root / "Train" / f"{nobody}.json").write_text('{"Contributor ID": ', encoding="utf-8")  # trap: cut off
 
 
 def _traps(folder: Path, owner_id: str, files: list[dict[str, Any]], voices: Voices, person: Voice) -> None:
-    """Three listed files that cannot be used or have no rating, an unlisted file, and a copy by an older name."""
+    """Traps: three files that cannot be used or have no rating, an unlisted one, and a copy by an older name."""
     wave = voices.say(person, take=3)
     missing, caregiver = _file(owner_id, 7, person, rated=False), _file(owner_id, 8, person, rated=False)
     caregiver["Prompt"]["Transcript"] = "Call my brother. (cs: Go ahead.)"
@@ -315,7 +335,7 @@ def _rated(person: Voice) -> list[dict[str, str]]:
         "Naturalness": "voice_severity",
     }
     levels = {name: str(1 + round(6 * strengths[attribute])) for name, attribute in names.items()}
-    levels |= {"Monoloudness": "1", "Intelligbility ": levels["Naturalness"]}
+    levels |= {"Monoloudness": "1", "Intelligbility ": levels["Naturalness"]}  # trap: a typo and a trailing blank
     return [
         {
             "Dimension Category Description": "Voice",
@@ -350,4 +370,18 @@ CORPUS = Corpus(
     miniature=miniature,
     label="parkinson",
     official_splits=True,
+    traps={
+        "tars-in-tars": "The release is tars in tars: both levels have to be unpacked, and what is not is noted.",
+        "ids-in-either-case": "Contributor ids are upper case in some JSONs and lower case in names.",
+        "json-twice": "A contributor's JSON may lie beside the folder as well as in it: read once.",
+        "old-names": "Older copies have _16kHz in file names, and may hold a file under both names.",
+        "levels-are-strings": "Levels are strings, 1 typical to 7 most deviant; an empty one is no rating.",
+        "names-of-dimensions": "Names of dimensions have typos and trailing blanks.",
+        "ratings-of-a-file": "Few files are rated, and a rating is of the file.",
+        "etiology-missing": "The etiology may be missing: nothing is stated, and nobody is a healthy control.",
+        "no-sex-no-age": "Neither sex nor age is released.",
+        "caregiver": "A caregiver speaks in files with (cs: ...) in the transcript: rejected.",
+        "created-or-modified": "The time of a file is in Created or in CreatedOrModified.",
+        "listed-is-not-there": "Files are listed without audio, and audio lies there without being listed.",
+    },
 )

@@ -1,11 +1,19 @@
 """TORGO (English, dysarthria): eight speakers with cerebral palsy or ALS and seven controls.
 
+::
+
+    F01/Session1/wav_headMic/0001.wav     F01/Session1/wav_arrayMic/0001.wav     F01/Session1/prompts/0001.txt
+    FC01/Session1/...    M04/Session2/...    MC02/Session1/phn_arrayMic/0012.PHN (of a few; not read)
+
 What the release asks of a reader:
 
-- There is no metadata table. The folder says it all: ``F``/``M`` is the sex, a ``C`` after it a control.
+- There is no metadata table. The folder says it all: ``F``/``M`` is the sex, a ``C`` after it a control. Whether
+  cerebral palsy or ALS makes a speaker dysarthric is not said of each.
+- The four archives may lie in folders of their own; sessions are called ``Session1``, ``Session1_2`` and so on.
 - Most utterances were recorded by two microphones at once. One is kept: the head microphone, which hears less
   of the room (rooms differ between patients and controls); the array's file stands in where the other is
-  missing or has no frames.
+  missing or has no frames. Some sessions have one microphone alone.
+- Only names of four digits are recordings; others are copies or notes, and rejected.
 - ``prompts/<utterance>.txt``: ``xxx`` means discard; ``[...]`` is an instruction, a picture's path asks for a
   description: both are usable speech. A recording without a prompt is kept without a speech task.
 - Published severity tables contradict each other: severity is left out. No ages are released.
@@ -134,7 +142,7 @@ def _speaker(folder: Path, voice: Voice, voices: Voices, two_sessions: bool) -> 
         session = folder / ("Session1_2" if two_sessions and take == 2 else "Session1")
         wave = voices.say(voice, seconds=3.0, take=take)
         voices.write(session / "wav_headMic" / f"{utterance}.wav", wave, 16000)
-        if take == 0:
+        if take == 0:  # trap: the same utterance by another microphone
             voices.write(session / "wav_arrayMic" / f"{utterance}.wav", 0.4 * wave, 16000)
         _write(session / "prompts" / f"{utterance}.txt", prompt or "The quick brown fox jumps over the lazy dog.")
 
@@ -142,13 +150,13 @@ def _speaker(folder: Path, voice: Voice, voices: Voices, two_sessions: bool) -> 
 def _add_traps(root: Path, voice: Voice, voices: Voices) -> None:
     session = root / "M01" / "Session1"
     wave = voices.say(voice, seconds=2.5, take=6)
-    voices.write(session / "wav_headMic" / "0004.wav", wave[:0], 16000)  # no frames: the array stands in
-    voices.write(session / "wav_arrayMic" / "0004.wav", wave, 16000)  # and there is no prompt
+    voices.write(session / "wav_headMic" / "0004.wav", wave[:0], 16000)  # trap: no frames: the array stands in
+    voices.write(session / "wav_arrayMic" / "0004.wav", wave, 16000)  # trap: and there is no prompt
     voices.write(session / "wav_headMic" / "0005.wav", wave, 16000)
-    _write(session / "prompts" / "0005.txt", "xxx")
-    _write(session / "prompts" / "0006.txt", "[say Ah-P-Eee repeatedly]")  # no audio
-    voices.write(session / "wav_headMic" / "0007 (copy).wav", wave, 16000)
-    voices.write(root / "M001" / "Session1" / "wav_headMic" / "0001.wav", wave, 16000)  # three digits
+    _write(session / "prompts" / "0005.txt", "xxx")  # trap: discard
+    _write(session / "prompts" / "0006.txt", "[say Ah-P-Eee repeatedly]")  # trap: no audio
+    voices.write(session / "wav_headMic" / "0007 (copy).wav", wave, 16000)  # trap: not four digits
+    voices.write(root / "M001" / "Session1" / "wav_headMic" / "0001.wav", wave, 16000)  # trap: three digits
 
 
 def _write(path: Path, text: str) -> None:
@@ -175,4 +183,15 @@ CORPUS = Corpus(
     scan=scan,
     miniature=miniature,
     label="dysarthria",
+    traps={
+        "no-table": "No metadata table: sex and group are letters of the folder. No ages are released.",
+        "two-microphones": "One utterance was recorded by two microphones: one is kept, the head's if it can be.",
+        "no-frames": "Some files have a header and no frames.",
+        "odd-sessions": "Sessions are called Session1, Session1_2, Session2_1; archives may lie in folders.",
+        "discard-prompt": "A prompt xxx means that the owners discard the recording.",
+        "instruction-prompts": "A prompt in brackets is an instruction, a picture's path asks for a description.",
+        "prompt-and-audio-part": "There are recordings without a prompt and prompts without a recording.",
+        "odd-names": "Only names of four digits are recordings.",
+        "severity-disagrees": "Published tables of severity contradict each other: left out.",
+    },
 )

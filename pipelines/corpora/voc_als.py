@@ -96,7 +96,7 @@ def scan(root: Path) -> Tables:
 
 def _recordings_by_subject(rows: Rows, root: Path) -> dict[str, list[tuple[Path, str]]]:
     recordings: dict[str, list[tuple[Path, str]]] = {}
-    for path in sorted(root.rglob("*.wav")):
+    for path in sorted(root.rglob("[!.]*.wav")):
         match = AUDIO_NAME.fullmatch(path.name)
         if match is None:
             rows.reject(path.relative_to(root).as_posix(), "name is not <CT|PZ><3 digits>_<task>.wav")

@@ -13,6 +13,7 @@ def wav(root: Path, place: str, frames: int = 100) -> None:
     path.write_bytes(b"\0" * (torgo.WAV_HEADER_BYTES + 2 * frames))
 
 
+@pytest.mark.trap("torgo.no-table")
 def test_miniature_counts(root):
     tables = torgo.scan(root)
     assert tables.speakers.height == 32
@@ -21,6 +22,21 @@ def test_miniature_counts(root):
     assert set(tables.utterances["speech_task"]) == {"read", "words", "spontaneous", None}
 
 
+@pytest.mark.trap("torgo.severity-disagrees", "torgo.no-table")
+def test_neither_severity_nor_age_is_made_up(root):
+    tables = torgo.scan(root)
+    assert set(tables.observations["attribute"]) == {"dysarthria"}
+    assert set(tables.observations["value"]) == {"present", "absent"}
+    assert tables.utterances["age"].null_count() == tables.utterances.height
+
+
+@pytest.mark.trap("torgo.prompt-and-audio-part")
+def test_a_recording_without_a_prompt_is_kept(root):
+    kept = torgo.scan(root).utterances.filter(pl.col("path") == "M01/Session1/wav_arrayMic/0004.wav")
+    assert kept["speech_task"].to_list() == [None]
+
+
+@pytest.mark.trap("torgo.two-microphones", "torgo.no-frames")
 def test_labels_on_both_sides_for_both_sexes(root):
     tables = torgo.scan(root)
     people = tables.speakers.join(tables.observations, on="speaker_id").select("sex", "value")
@@ -30,6 +46,7 @@ def test_labels_on_both_sides_for_both_sexes(root):
     assert letters["torgo:FC01"] == letters["torgo:MC01"] == "absent"
 
 
+@pytest.mark.trap("torgo.discard-prompt", "torgo.prompt-and-audio-part", "torgo.odd-names")
 def test_one_microphone_an_utterance(root):
     tables = torgo.scan(root)
     once = tables.utterances.select("session_id", pl.col("path").str.slice(-8))
@@ -38,6 +55,7 @@ def test_one_microphone_an_utterance(root):
     assert by_array["path"].to_list() == ["M01/Session1/wav_arrayMic/0004.wav"]  # the head's file has no frames
 
 
+@pytest.mark.trap("torgo.odd-sessions", "torgo.no-frames", "torgo.two-microphones")
 def test_traps_are_rejected(root):
     found = dict(torgo.scan(root).rejects.select("path", "reason").iter_rows())
     assert found.keys() == {
@@ -60,6 +78,7 @@ def test_archives_in_folders_of_their_own_and_odd_sessions(tmp_path):
     assert tables.rejects["reason"].to_list() == ["no frames"]
 
 
+@pytest.mark.trap("torgo.instruction-prompts")
 @pytest.mark.parametrize(
     ("prompt", "task"),
     [

@@ -73,7 +73,7 @@ def miniature(root: Path, voices: Voices) -> None:
     home = root / RELEASE.root
     rate = 24000
     table = ["READER\tGENDER\tSUBSET\tNAME"]
-    people = _librivox.made_up(voices, 12)
+    people = _librivox.made_up(voices, 10)
 
     def record(place: Path, reader: str, chapter: str, number: int, voice: int) -> Path:
         stem = f"{reader}_{chapter}_{number:06}_{number % 3:06}"

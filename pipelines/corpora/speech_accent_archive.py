@@ -126,7 +126,7 @@ def miniature(root: Path, voices: Voices) -> None:
     counts = dict.fromkeys(PLACES, 0)
     others = [language for language in PLACES if language != NATIVE]
     passage = "Please call Stella. Ask her to bring these things with her from the store."
-    for index, voice in enumerate(voices.cast("speech_accent_archive", 12, "en", ages=(18, 84))):
+    for index, voice in enumerate(voices.cast("speech_accent_archive", 10, "en", ages=(18, 84))):
         language = NATIVE if index // 2 % 2 else others[index // 4 % 2 * 2 + index % 2]
         counts[language] += 1
         name = f"{language}{counts[language]}"

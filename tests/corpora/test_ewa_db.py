@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import os
+import posixpath
 import shutil
 from datetime import date
 from pathlib import Path
@@ -9,8 +12,10 @@ import pytest
 import soundfile
 
 from pipelines.corpora._base import RecipeError
-from pipelines.corpora.ewa_db import scan
+from pipelines.corpora.ewa_db import DIAGNOSES, FILE, SPEAKER_HEADER, _diagnosis, scan
 from pipelines.schema import Tables
+
+REAL = Path(os.environ.get("SLAP_REAL", Path(__file__).parents[3] / "shared")) / "corpora/metadata/ewa_db"
 
 
 def rejected(tables: Tables) -> dict[str, str]:
@@ -228,3 +233,13 @@ def test_without_the_list_of_files_nothing_is_guessed(copy: Path) -> None:
     (copy / "S0489" / "FILES.TSV").unlink()
     with pytest.raises(RecipeError, match=r"FILES\.TSV not found"):
         scan(copy)
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not REAL.is_dir(), reason="the owners' words are not here")
+def test_the_owners_columns_words_and_paths_are_known() -> None:
+    facts = json.loads((REAL / "ewa_db_columns_and_vocabulary.json").read_text(encoding="utf-8"))
+    speakers = facts["SPEAKERS.TSV"]
+    assert set(SPEAKER_HEADER) == set(speakers["columns_seen"])
+    assert {_diagnosis(word) for word in speakers["DIAGNOSIS"]} == set(DIAGNOSES)
+    assert FILE.fullmatch(posixpath.normpath(facts["FILES.TSV"]["AUDIOFILE_example"]))

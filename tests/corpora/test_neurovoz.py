@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from pathlib import Path
 
@@ -7,10 +9,11 @@ import polars as pl
 import pytest
 
 from pipelines.corpora._base import RecipeError
-from pipelines.corpora.neurovoz import scan
+from pipelines.corpora.neurovoz import RATED_WORDS, scan
 from pipelines.schema import Tables
 
 WORDS = Path(__file__).parents[2] / "warehouse" / "vocabulary" / "words.csv"
+REAL = Path(os.environ.get("SLAP_REAL", Path(__file__).parents[3] / "shared")) / "corpora/metadata/neurovoz"
 RATED = ("voice_nasality", "voice_weakness", "voice_monotony", "voice_harshness", "voice_pauses")
 
 
@@ -261,6 +264,20 @@ def test_only_recordings_are_read(root: Path, copy: Path, tables: Tables) -> Non
 def test_a_task_that_is_not_known_has_no_speech_task(tmp_path: Path, task: str, known: str | None) -> None:
     write_tree(tmp_path, [f"7,HC,0.0,50,data/audios/HC_{task}_0007.wav"])
     assert scan(tmp_path).utterances["speech_task"].to_list() == [known]
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not REAL.is_dir(), reason="the owners' words are not here")
+def test_every_word_of_the_owners_is_in_the_table() -> None:
+    vocabulary = json.loads((REAL / "neurovoz_value_vocabulary.json").read_text(encoding="utf-8"))
+    for column, attribute in RATED_WORDS:
+        words = {word.strip().casefold() for word in vocabulary[column.replace(" ", "_")]} - {""}
+        assert words and not words - folded(attribute).keys()
+    assert {word.strip().casefold() for word in vocabulary["Medication status"]} - {""} <= folded(
+        "medication_state"
+    ).keys()
+    slugs = [slug for slug in vocabulary["Diagnosis"] if "fumador" in slug]
+    assert slugs and set(slugs) <= folded("smoking").keys()
 
 
 def test_a_table_without_ratings_is_rejected_and_the_others_are_read(copy: Path, tables: Tables) -> None:

@@ -228,13 +228,14 @@ def miniature(root: Path, voices: Voices) -> None:
         ill = voice.strength("voice_disorder") > 0
         status = UNDECIDED[index // 4 % 4] if index % 4 == 3 and index > 4 else STATUSES[ill][index // 4 % 3]
         row = _row(_made_up_id(index), date_, status, voice, index)
-        table.append(row)
+        # trap: the last is in the table of the date alone
+        table.append(row | {"late": index == len(people) - 1})
         _write_person(root / "Extracted_data" / date_ / str(row["id"]), row, voice, voices, cough=index % 3 == 0)
-    # traps: a person without recordings, one whose recordings are corrupt, a row that only a date's table has
-    for name, owner_id in (("absent", _made_up_id(900)), ("corrupt", min(CORRUPT)), ("late", _made_up_id(901))):
+    # traps: a person without recordings, and one whose recordings are corrupt
+    for owner_id in (_made_up_id(900), min(CORRUPT)):
         row = _row(owner_id, dates[1], "healthy", people[1], 1)
-        table.append(row | {"late": name == "late"})
-        if name != "absent":
+        table.append(row)
+        if owner_id in CORRUPT:
             _write_person(root / "Extracted_data" / dates[1] / owner_id, row, people[1], voices, cough=False)
     # traps: a person in no table, and one under two dates
     wave = voices.say(people[0], "vowel:a", seconds=2.0, rate=RATE, take=3)

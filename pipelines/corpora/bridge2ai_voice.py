@@ -643,7 +643,7 @@ CORPUS = Corpus(
         access="agreement",
         may_train=True,
         may_redistribute=False,
-        consent="participants consented to the sharing of their recordings for research; terms by access agreement",
+        consent="given at enrolment (consent_status); its terms are not stated in the tables",
     ),
     languages=("en", "es"),
     roles=("open",),

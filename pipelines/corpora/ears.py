@@ -27,6 +27,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.corpora._acted import as_acted
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
 from pipelines.corpora._read import cell, folders, visible
 from pipelines.schema import Tables
@@ -122,6 +123,7 @@ TASKS = (
     ("emo_extasy_sentences", "rainbow_02_regular", "interjection_greetings"),  # trap: misspelt
     ("emo_neutral_sentences", "rainbow_03_slow", "emo_anger_freeform"),
 )
+SOUNDS = {"anger": "angry", "sadness": "sad"}  # the other emotions sound neutral
 RATE = 48000
 
 
@@ -141,7 +143,8 @@ def miniature(root: Path, voices: Voices) -> None:
         if index == 7:  # trap: nothing is known
             table[owner_id] = dict.fromkeys(table[owner_id], "prefer not to answer")
         for take, task in enumerate(TASKS[index // 2 % len(TASKS)]):
-            wave = voices.say(voice, seconds=2.0, rate=RATE, take=take)
+            sound = SOUNDS.get(task.split("_")[1], "neutral")
+            wave = voices.say(as_acted(voice, sound), seconds=2.0, rate=RATE, take=take)
             voices.write(root / owner_id / f"{task}.wav", wave, RATE)
         if index % 4 == 0:  # traps: no speech; a companion file of a Mac
             for sound in ("vegetative_coughing", "nonverbal_laughter_open", "melodic_happy_birthday"):

@@ -21,6 +21,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.corpora._acted import as_acted, observe_acted
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
 from pipelines.corpora._read import folders, visible
 from pipelines.schema import Tables
@@ -94,7 +95,7 @@ def _add_speaker(folder: Path, root: Path, sex: str | None, rows: Rows) -> None:
         utt_id = rows.utterance(path, speaker, language=language, speech_task="read", official_split=split)
         said = written.pop(clip.stem, emotion)
         if said == emotion:
-            rows.observe(speaker, "emotion", emotion, source="acted", utt_id=utt_id)
+            observe_acted(rows, speaker, utt_id, emotion)
         else:
             rows.reject(path, f"{folder.name}.txt says {said}: the clip keeps no emotion")
     if written:
@@ -150,6 +151,7 @@ ENCODINGS = {
     "latin-1": frozenset({"0016", "0017"}),
 }
 TEXTS = {"zh": "早饭我们吃面包。", "en": "The rain fell on the garden."}
+SOUNDS = {"Neutral": "neutral", "Angry": "angry", "Happy": "happy", "Sad": "sad", "Surprise": "surprised"}
 RATE = 16000
 
 
@@ -167,7 +169,7 @@ def miniature(root: Path, voices: Voices) -> None:
             for take, split in enumerate(("train", "evaluation", "test")):
                 emotion = EMOTIONS[(index // 2 + take % 2) % len(EMOTIONS)]
                 clip = f"{owner_id}_{EMOTIONS.index(emotion) * 350 + 1 + take:06}"
-                wave = voices.say(voice, seconds=2.0, rate=RATE, take=take)
+                wave = voices.say(as_acted(voice, SOUNDS[emotion]), seconds=2.0, rate=RATE, take=take)
                 voices.write(home / owner_id / emotion / split / f"{clip}.wav", wave, RATE)
                 text = "A café by the river." if owner_id == "0016" else TEXTS[language]
                 word = chinese[emotion] if language == "zh" else emotion  # trap: Chinese words of emotion

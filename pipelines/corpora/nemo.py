@@ -17,6 +17,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.corpora._acted import as_acted, observe_acted
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
 from pipelines.corpora._read import Row, folders, number, read_table, visible
 from pipelines.schema import Tables
@@ -28,7 +29,14 @@ TABLE = "data.tsv"
 AUDIO = "samples"
 COLUMNS = ("file_id", "emotion", "speaker_id", "gender", "age")
 FILE = re.compile(r"^(?P<speaker>[A-Za-z]+\d+)_(?P<emotion>[a-z]+)_(?P<sentence>\d+)\.wav$")
-EMOTIONS = ("anger", "fear", "happiness", "neutral", "sadness", "surprised")
+EMOTIONS = {  # the owners' word -> how it is acted in the miniature
+    "anger": "angry",
+    "fear": "fearful",
+    "happiness": "happy",
+    "neutral": "neutral",
+    "sadness": "sad",
+    "surprised": "surprised",
+}
 RATE = 24000
 
 
@@ -57,8 +65,8 @@ def scan(root: Path) -> Tables:
 def _add(row: Row, place: str, here: dict[str, str], rows: Rows) -> None:
     file, owner_id, emotion = row["file_id"], row["speaker_id"], row["emotion"]
     name = FILE.match(file or "")
-    if file is None or name is None or owner_id is None:
-        rows.reject(place, "no speaker_id, or file_id is not <speaker>_<emotion>_<sentence>.wav")
+    if file is None or name is None or owner_id is None or emotion is None:
+        rows.reject(place, "no speaker_id or emotion, or file_id is not <speaker>_<emotion>_<sentence>.wav")
         return
     if owner_id != name["speaker"] or emotion != name["emotion"]:
         rows.reject(place, f"row says {owner_id}, {emotion}; its file is {file}")
@@ -70,7 +78,7 @@ def _add(row: Row, place: str, here: dict[str, str], rows: Rows) -> None:
         return
     speaker = rows.speaker(owner_id, sex=row["gender"], native_language="pl")
     utt_id = rows.utterance(path, speaker, language="pl", speech_task="read", age=number(row["age"]))
-    rows.observe(speaker, "emotion", emotion, source="acted", utt_id=utt_id)
+    observe_acted(rows, speaker, utt_id, emotion)
 
 
 def miniature(root: Path, voices: Voices) -> None:
@@ -80,7 +88,7 @@ def miniature(root: Path, voices: Voices) -> None:
     text = "„Ród smoka” to serial, a to jest zdanie.\tród smoka to serial a to jest zdanie"
 
     def clip(owner_id: str, emotion: str, sentence: int, index: int) -> None:
-        wave = voices.say(people[index], seconds=2.0, rate=RATE, take=sentence)
+        wave = voices.say(as_acted(people[index], EMOTIONS[emotion]), seconds=2.0, rate=RATE, take=sentence)
         voices.write(root / AUDIO / f"{owner_id}_{emotion}_{sentence}.wav", wave, RATE)
 
     def line(file: str, emotion: str, owner_id: str, sex: str, age: int) -> str:
@@ -90,7 +98,7 @@ def miniature(root: Path, voices: Voices) -> None:
     for index, voice in enumerate(people):
         owner_id = f"M{'ABCDEFGHIJKLMNOPQRSTUVWXYZ'[index % 26]}{index // 26}"
         for sentence in (1, 2):
-            emotion = EMOTIONS[(index // 2 * 2 + sentence) % len(EMOTIONS)]  # trap: nouns beside "surprised"
+            emotion = tuple(EMOTIONS)[(index // 2 * 2 + sentence) % len(EMOTIONS)]  # trap: nouns beside "surprised"
             clip(owner_id, emotion, sentence, index)
             table.append(line(f"{owner_id}_{emotion}_{sentence}", emotion, owner_id, voice.sex, voice.age))
     clip("MA0", "fear", 88, 0)  # a clip that no row names

@@ -81,6 +81,32 @@ def corpus_table(recipes: Iterable[Corpus]) -> list[str]:
 
 
 @main.command()
+@click.argument("corpus", required=False)
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path),
+    help="folder that holds one folder per corpus; default SLAP_RAW or warehouse/raw",
+)
+@click.option("--only", multiple=True, metavar="FILE", help="one file of the corpus; may be repeated")
+@click.option("--accept-licence", is_flag=True, help="accept the owners' terms without being asked")
+def download(corpus: str | None, to: Path | None, only: tuple[str, ...], accept_licence: bool) -> None:
+    """Download CORPUS as its owners release it, or say how to get it; without CORPUS, list what there is."""
+    from pipelines import download as downloads
+    from pipelines.corpora._base import corpora as recipes
+
+    try:
+        if corpus is None:
+            for line in downloads.listing(recipes().values()):
+                click.echo(line)
+            return
+        if corpus not in recipes():
+            raise downloads.DownloadError(f"no corpus {corpus!r}{downloads.nearest(corpus, recipes())}")
+        downloads.from_terminal(recipes()[corpus], to or _settings(None).raw, only, accept_licence)
+    except (downloads.DownloadError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.command()
 @click.argument("score", metavar="EMBEDDER/TASK.MODE")
 def trace(score: str) -> None:
     """Follow one score back to its predictions, checkpoint, manifest, shards and raw files' hashes."""

@@ -1,35 +1,51 @@
 """Mozilla Common Voice (Scripted Speech): volunteers reading sentences, MP3, any number of locales, releases.
 
-``cv-corpus-<release>/<locale>/{validated,train,dev,test,other,invalidated}.tsv`` beside ``clips/``; releases
-1 to 4 have no locale folder (``cv-corpus-1_<locale>/clips``). Spontaneous Speech is another layout, not read
-here. What to know:
+::
 
-* The TSVs are written without any quoting, and sentences hold lone quotation marks.
-* The columns grew with the releases: ``accent`` became ``accents`` in 8.0, ``locale`` came with 5.0,
-  ``variant`` with 13.0, ``sentence_id`` with 17.0. Columns are read by name. Release 1 writes ``path``
-  without ``.mp3``.
-* Sex is ``male female other`` until 16.1 and ``male_masculine female_feminine ...`` after. The age bucket of
-  the forties is spelled ``fourties``. Both are given with each clip, may be blank in one and stated in the
-  next, and one ``client_id`` is not always one person: the commonest word of sex counts, and a contradiction
-  is also a reject. The age holds for the clip it was given with.
-* Accents are joined by commas without escaping, and some names hold commas inside parentheses.
-* A clip is in several TSVs (validated and train); it is one utterance. ``invalidated`` clips, which listeners
-  voted down, are rejects.
-* Train, dev and test are drawn anew for each release: they are taken from the newest one of each locale only.
-* GLOBE and CommonAccent hold the same contributors: person ``commonvoice:<client_id>``.
+    cv-corpus-22.0-2025-06-20/en/validated.tsv               and train, dev, test, other, invalidated
+    cv-corpus-22.0-2025-06-20/en/clips/common_voice_en_43199993.mp3
+    cv-corpus-23.0-delta-2025-09-17/en/..                    what is new, without train, dev and test
+    cv-corpus-1_cy/clips/<128 hex>.mp3                       releases 1 to 4 have no locale folder
+
+What the release asks of a reader:
+
+- The TSVs are written without any quoting, and sentences hold lone quotation marks.
+- The columns grew with the releases: ``locale`` came with 5.0, ``accent`` became ``accents`` in 8.0 (not 17.0, as
+  the README says), ``variant`` came with 13.0, ``sentence_id`` with 17.0; 5.0 has another order, one may hold
+  ``accents`` twice. Columns are read by name, the first of two. Release 1 writes ``path`` without ``.mp3``.
+- Sex is ``male female other`` until 16.1, ``male_masculine female_feminine ...`` from 17.0, ``intersex`` from
+  24.0. The age bucket of the forties is spelled ``fourties``, and twenties begin at 19.
+- Both are given with each clip, may be blank in one and stated in the next, and one ``client_id`` is not always
+  one person: the commonest sex counts. Another sex, or ages two buckets apart, are a reject. The age holds for
+  the clip it was given with. Locales of under five contributors have both blanked. Blank is unknown.
+- Accents are joined by commas without escaping, and some names hold commas inside parentheses. Codes (``us``)
+  until 7.0, names from 8.0, free text among them.
+- The owners call the demographics of 6.0 broken: they are not used. (They say to use 5.1 and 6.1.)
+- A clip is in several TSVs (validated and train); it is one utterance. ``other`` clips, on which nobody voted
+  enough, are used. ``invalidated`` ones, which listeners voted down, are not.
+- Train, dev and test are drawn anew for each release: they are taken from the newest one of each locale only. Each
+  is speaker-disjoint, but a contributor may be in train of one locale and test of another: then in neither.
+- ``clip_durations.tsv`` (``times.txt`` before) and ``reported.tsv`` are not read. Clips are of 48 or 32 kHz.
+- GLOBE and CommonAccent hold the same contributors: person ``commonvoice:<client_id>``.
+- Spontaneous Speech (``ss-corpus-*.tsv``) and the release of 2017 (``cv-valid-train.csv``, which has no
+  ``client_id``) are other layouts and not read.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
-from pipelines.corpora._read import Row, cell, read_table
+from pipelines.corpora._read import cell, fold
 from pipelines.schema import Tables
 
 if TYPE_CHECKING:
@@ -44,29 +60,34 @@ LISTS = (
     "invalidated",
 )  # the first that holds a clip describes it
 SPLITS = ("train", "dev", "test")
+COLUMNS = ("client_id", "path", "age", "gender", "accents", "accent", "locale")
 RELEASE = re.compile(r"^cv-corpus-(?P<major>\d+)(?:\.(?P<minor>\d+))?")
-OLD_LOCALE = re.compile(r"^cv-corpus-.*_(?P<locale>[A-Za-z]{2,3}(?:-[A-Za-z]+)*)$")
+LOCALE = r"(?P<locale>[A-Za-z]{2,3}(?:-[A-Za-z]+)*)"
+FOLDER = re.compile(rf"^(?:cv-corpus-.*_)?{LOCALE}$")
+CLIP = re.compile(rf"^common_voice_{LOCALE}_\d+\.mp3$")
 COMMA = re.compile(r",(?![^(]*\))")  # not inside parentheses
 REFUSED = "do_not_wish_to_say"
+NOT_READ = {  # other layouts
+    "cv-valid-train.csv": "the release of 2017 names no contributors (client_id): not read",
+    "ss-corpus-*.tsv": "Spontaneous Speech: another corpus, not read",
+}
 
 BUCKETS = (
     (19, "teens"), (30, "twenties"), (40, "thirties"), (50, "fourties"), (60, "fifties"),
     (70, "sixties"), (80, "seventies"), (90, "eighties"), (200, "nineties"),
 )  # fmt: skip
+OLDER = {word: place for place, (_, word) in enumerate(BUCKETS)}
 
 
-@dataclass(frozen=True)
-class Clip:
-    """One recording as the TSV that comes first describes it."""
+@dataclass
+class Client:
+    """What one ``client_id`` says of itself over all its clips; words with the first row that holds them."""
 
-    path: str
-    row: str
-    client: str
-    language: str
-    split: str | None
-    age: str | None
-    gender: str | None
-    accents: tuple[str, ...]
+    sexes: Counter[str] = field(default_factory=Counter)
+    speaker_id: str = ""
+    first: dict[str, str] = field(default_factory=dict)  # word of sex or age -> file:row
+    accents: set[str] = field(default_factory=set)
+    splits: set[str] = field(default_factory=set)
 
 
 def scan(root: Path) -> Tables:
@@ -79,37 +100,43 @@ def scan(root: Path) -> Tables:
         RecipeError: there is no folder with a TSV beside ``clips``.
     """
     rows = Rows("common_voice")
-    clips: dict[str, Clip] = {}
-    settled: set[str] = set()  # clips a newer release decided on
-    split_locales: set[str] = set()
-    for folder in _locale_folders(root):
-        locale = _locale(folder)
-        has_splits = any((folder / f"{split}.tsv").is_file() for split in SPLITS)
-        with_splits = has_splits and locale not in split_locales
-        if has_splits:
-            split_locales.add(locale)
-        found = _scan_folder(rows, root, folder, locale, with_splits, settled)
-        clips.update(found)
-    _add_speakers(rows, clips.values())
+    folders = _locale_folders(root, rows)
+    clients: dict[str, Client] = defaultdict(Client)
+    for locale, releases in groupby(sorted(folders, key=_locale), key=_locale):
+        settled: set[str] = set()  # clips a newer release decided on
+        has_split = False
+        for folder in sorted(releases, key=_age_rank):
+            with_splits = not has_split and any((folder / f"{split}.tsv").is_file() for split in SPLITS)
+            has_split = has_split or with_splits
+            settled |= _scan_folder(rows, root, folder, locale, with_splits, settled, clients)
+    _add_speakers(rows, clients)
     return rows.tables()
 
 
-def _locale_folders(root: Path) -> list[Path]:
-    """Folders with a TSV beside ``clips``, newest release first, whole releases before deltas."""
-    patterns = ("clips", "*/clips", "*/*/clips", "*/*/*/clips")
-    found = {clips.parent for pattern in patterns for clips in root.glob(pattern) if clips.is_dir()}
+def _locale_folders(root: Path, rows: Rows) -> list[Path]:
+    """Folders with a TSV beside ``clips``; other layouts become rejects."""
+    patterns = ("", "*/", "*/*/", "*/*/*/")
+    for name, reason in NOT_READ.items():
+        for path in sorted(path for pattern in patterns[:3] for path in root.glob(pattern + name)):
+            rows.reject(path.relative_to(root).as_posix(), reason)
+    found = {clips.parent for pattern in patterns for clips in root.glob(f"{pattern}clips") if clips.is_dir()}
     found = {folder for folder in found if any((folder / f"{name}.tsv").is_file() for name in LISTS)}
     if not found:
-        raise RecipeError(f"no validated.tsv beside a clips folder below {root}: unpack cv-corpus-*.tar.gz there")
-    return sorted(sorted(found), key=_age_rank)
+        instead = "".join(f"; {reject['path']}: {reject['reason']}" for reject in rows.rejects)
+        wanted = "no validated.tsv beside a clips folder"
+        raise RecipeError(f"{wanted} below {root}: unpack cv-corpus-*.tar.gz there{instead}")
+    return sorted(found)
 
 
 def _age_rank(folder: Path) -> tuple[int, int, bool]:
-    name = _release(folder)
-    version = RELEASE.match(name)
-    if version is None:
-        return (0, 0, "delta" in name)
-    return (-int(version["major"]), -int(version["minor"] or 0), "delta" in name)
+    """Newest release first, a whole release before its delta."""
+    major, minor = _version(folder)
+    return (-major, -minor, "delta" in _release(folder))
+
+
+def _version(folder: Path) -> tuple[int, int]:
+    version = RELEASE.match(_release(folder))
+    return (0, 0) if version is None else (int(version["major"]), int(version["minor"] or 0))
 
 
 def _release(folder: Path) -> str:
@@ -118,176 +145,251 @@ def _release(folder: Path) -> str:
 
 def _locale(folder: Path) -> str:
     """The locale by the folder: its own name, or the end of ``cv-corpus-1_<locale>``."""
-    old = OLD_LOCALE.match(folder.name)
-    return old["locale"] if old else folder.name
+    name = FOLDER.match(folder.name)
+    return name["locale"] if name else "und"
 
 
 def _scan_folder(
-    rows: Rows, root: Path, folder: Path, locale: str, with_splits: bool, settled: set[str]
-) -> Iterator[tuple[str, Clip]]:
-    """Yield the clips of one locale of one release as (file name, clip); the rest become rejects."""
+    rows: Rows,
+    root: Path,
+    folder: Path,
+    locale: str,
+    with_splits: bool,
+    settled: set[str],
+    clients: dict[str, Client],
+) -> set[str]:
+    """Add the clips of one locale of one release, and return the names of all that its lists name."""
     where = folder.relative_to(root).as_posix()
     prefix = "" if where == "." else f"{where}/"
-    here = {audio.name for audio in (folder / "clips").iterdir()}
-    listed: set[str] = set()
+    here = {entry.name: False for entry in os.scandir(folder / "clips") if not entry.name.startswith("._")}
+    broken = _version(folder) == (6, 0)
+    if broken:
+        rows.reject(where, "demographics of release 6.0 are broken, say the owners: not used; take 6.1")
     for name in LISTS:
-        for row in _read_list(rows, folder / f"{name}.tsv", f"{prefix}{name}.tsv"):
-            at = f"{prefix}{name}.tsv:{row['_row']}"
-            if row["client_id"] is None or row["path"] is None:
+        absent: list[int] = []
+        voted_down = 0
+        for line, row in _read_list(rows, folder / f"{name}.tsv", f"{prefix}{name}.tsv"):
+            at = f"{prefix}{name}.tsv:{line}"
+            client, path = row["client_id"], row["path"]
+            if client is None or path is None:
                 rows.reject(at, "row without client_id or path")
                 continue
-            file = row["path"] if row["path"].endswith(".mp3") else f"{row['path']}.mp3"
-            if file in listed or file in settled:
-                listed.add(file)
-                continue
-            listed.add(file)
+            file = path if path.endswith(".mp3") else f"{path}.mp3"
             if file not in here:
-                rows.reject(at, "no such clip")
-            elif name == "invalidated":
-                settled.add(file)
-                rows.reject(f"{prefix}clips/{file}", "voted down by listeners (invalidated.tsv)")
-            else:
-                settled.add(file)
+                absent.append(line)
+            elif not here[file]:
+                here[file] = True
+                if file in settled:
+                    continue
+                if name == "invalidated":
+                    voted_down += 1
+                    continue
                 split = name if with_splits and name in SPLITS else None
-                yield file, _clip(row, f"{prefix}clips/{file}", at, locale, split)
-    for file in sorted(here - listed):
-        rows.reject(f"{prefix}clips/{file}", "no TSV lists this clip")
+                if broken:
+                    row = dict.fromkeys(row) | {"locale": row["locale"]}
+                _add_clip(rows, f"{prefix}clips/{file}", row, at, client, locale, split, clients[client])
+        if absent:
+            rows.reject(f"{prefix}{name}.tsv", f"{len(absent)} rows without their clip, the first in row {absent[0]}")
+        if voted_down:
+            rows.reject(f"{prefix}{name}.tsv", f"{voted_down} clips that listeners voted down: not used")
+    orphans = sorted(file for file, listed in here.items() if not listed)
+    if orphans:
+        rows.reject(f"{prefix}clips", f"{len(orphans)} files that no TSV lists, the first is {orphans[0]}")
+    return {file for file, listed in here.items() if listed}
 
 
-def _read_list(rows: Rows, path: Path, where: str) -> list[Row]:
-    """The rows of one TSV; one that cannot be read is a reject, the other lists go on."""
+def _read_list(rows: Rows, path: Path, where: str) -> Iterator[tuple[int, dict[str, str | None]]]:
+    """Line and cells of the rows of one TSV, read one at a time: the longest has two million.
+
+    A list that cannot be read is a reject, the other lists go on.
+    """
     if not path.is_file():
-        return []
-    try:
-        return read_table(path, ("client_id", "path"), separator="\t", quoted=False)
-    except RecipeError as error:
-        rows.reject(where, f"list cannot be read: {error}")
-        return []
+        return
+    # only \n ends a row: a sentence may hold any other separator of lines
+    with path.open(encoding="utf-8-sig", errors="replace", newline="\n") as file:
+        header = [fold(name) for name in file.readline().split("\t")]
+        places = {name: header.index(name) for name in COLUMNS if name in header}
+        if not {"client_id", "path"} <= places.keys():
+            rows.reject(where, f"list cannot be read: no column client_id or path; found {', '.join(header)}")
+            return
+        for line, text in enumerate(file, start=2):
+            cells = text.rstrip("\r\n").split("\t")
+            if cells != [""]:
+                row = dict.fromkeys(COLUMNS)
+                row |= {name: cell(cells[place]) for name, place in places.items() if place < len(cells)}
+                yield line, row
 
 
-def _clip(row: Row, path: str, at: str, locale: str, split: str | None) -> Clip:
-    return Clip(
-        path=path,
-        row=at,
-        client=row["client_id"] or "",
-        language=row.get("locale") or locale,
-        split=split,
-        age=row.get("age"),
-        gender=row.get("gender"),
-        accents=_accents(row.get("accents") or row.get("accent")),
-    )
+def _add_clip(
+    rows: Rows,
+    path: str,
+    row: dict[str, str | None],
+    at: str,
+    client: str,
+    locale: str,
+    split: str | None,
+    seen: Client,
+) -> None:
+    named = CLIP.match(path.rpartition("/")[2])
+    language = sys.intern(row["locale"] or (named["locale"] if named else locale))
+    seen.speaker_id = speaker = seen.speaker_id or f"{rows.corpus}:{client}"  # one string for all clips
+    utt_id = rows.utterance(path, speaker, language=language, speech_task="read", official_split=split)
+    age = row["age"] and sys.intern(row["age"])
+    rows.observe(speaker, "age_range", age, source="self-report", utt_id=utt_id)
+    for word in (row["age"], row["gender"]):
+        if word is not None:
+            seen.first.setdefault(word, at)
+    if row["gender"] is not None:
+        seen.sexes[row["gender"]] += 1
+    accents = row["accents"] or row["accent"]
+    if accents is not None and accents not in seen.accents:
+        seen.accents.update(_accents(accents))
+    if split is not None:
+        seen.splits.add(split)
 
 
-def _accents(text: str | None) -> tuple[str, ...]:
+def _accents(text: str) -> Iterator[str]:
     """Split accents at the commas outside parentheses: ``India and South Asia (India, Pakistan)`` is one."""
-    names = (cell(part) for part in COMMA.split(text or ""))
-    return tuple(name for name in names if name is not None)
+    return (name for name in map(cell, COMMA.split(text)) if name is not None)
 
 
-def _add_speakers(rows: Rows, clips: Iterable[Clip]) -> None:
-    by_client: dict[str, list[Clip]] = {}
-    for clip in clips:
-        by_client.setdefault(clip.client, []).append(clip)
-    for client, own in by_client.items():
-        speaker = rows.speaker(client, sex=_sex(rows, own), person_id=f"commonvoice:{client}")
-        for accent in sorted({accent for clip in own for accent in clip.accents}):
+def _add_speakers(rows: Rows, clients: dict[str, Client]) -> None:
+    divided = set()
+    for client, seen in clients.items():
+        speaker = rows.speaker(client, sex=_sex(rows, seen), person_id=f"commonvoice:{client}")
+        for accent in sorted(seen.accents):
             rows.observe(speaker, "accent", accent, source="self-report")
-        for clip in own:
-            utt_id = rows.utterance(
-                clip.path, speaker, language=clip.language, speech_task="read", official_split=clip.split
-            )
-            rows.observe(speaker, "age_range", clip.age, source="self-report", utt_id=utt_id)
+        ages = sorted((word for word in seen.first if word in OLDER), key=lambda word: OLDER[word])
+        if ages and OLDER[ages[-1]] - OLDER[ages[0]] > 1:
+            rows.reject(seen.first[ages[-1]], f"contributor is in the {ages[-1]} here, in the {ages[0]} elsewhere")
+        if len(seen.splits) > 1:
+            divided.add(speaker)
+    for utterance in rows.utterances if divided else ():
+        if utterance["speaker_id"] in divided:
+            utterance["official_split"] = None
+    if divided:
+        rows.reject(".", f"{len(divided)} contributors are in two splits of two locales: in none of them here")
 
 
-def _sex(rows: Rows, clips: list[Clip]) -> str | None:
+def _sex(rows: Rows, seen: Client) -> str | None:
     """The commonest word of a contributor; contradictions are also a reject (two people with one id?)."""
-    stated = [clip for clip in clips if clip.gender not in (None, REFUSED)]
+    stated = {word: count for word, count in seen.sexes.items() if word != REFUSED}
     if not stated:
-        return REFUSED if any(clip.gender for clip in clips) else None
-    counts = Counter(str(clip.gender) for clip in stated)
-    word = min(counts, key=lambda gender: (-counts[gender], gender))
-    for clip in stated:
+        return REFUSED if seen.sexes else None
+    word = min(stated, key=lambda gender: (-stated[gender], gender))
+    for other in stated:
         # male and male_masculine are one answer in two releases
-        if str(clip.gender).split("_")[0] != word.split("_")[0]:
-            rows.reject(clip.row, f"contributor also states {clip.gender}; the commonest, {word}, is used")
+        if other.split("_")[0] != word.split("_")[0]:
+            rows.reject(seen.first[other], f"contributor also states {other}; the commonest, {word}, is used")
             break
     return word
 
 
+NEW = (
+    "client_id path sentence_id sentence sentence_domain up_votes down_votes age gender accents variant locale segment"
+)
+OLD = "client_id path sentence up_votes down_votes age gender accent locale segment"
+FIRST = "client_id path sentence up_votes down_votes age gender accent"
+
+
 def miniature(root: Path, voices: Voices) -> None:
-    """Write two made-up releases: English as since 17.0, German as in releases 5 to 7."""
-    english = voices.cast("common_voice-en", 16, "en", ages=(18, 85))
-    german = voices.cast("common_voice-de", 8, "de", ages=(18, 85))
-    new = (
-        "client_id path sentence_id sentence sentence_domain up_votes down_votes "
-        "age gender accents variant locale segment"
-    )
-    old = "client_id path sentence up_votes down_votes age gender accent locale segment"
+    """Write made-up releases: English as since 17.0 with a delta, German as in 5 to 7, and one clip of release 1."""
+    english = voices.cast("common_voice-en", 8, "en", ages=(18, 85))
+    german = voices.cast("common_voice-de", 4, "de", ages=(18, 85))[:3]
     sexes = {"female": "female_feminine", "male": "male_masculine"}
     accents = (
         "United States English",
-        "India and South Asia (India, Pakistan, Sri Lanka)",
-        "England English,Low",
+        "India and South Asia (India, Pakistan, Sri Lanka)",  # trap: commas inside parentheses
+        "England English,Low ",  # trap: free text with a blank at its end
         "",
     )
-    home = root / "cv-corpus-22.0-2025-06-20" / "en"
-    _write_release(home, voices, english, new.split(), sexes, accents)
-    _write_release(
-        root / "cv-corpus-6.1-2020-12-11" / "de",
-        voices, german, old.split(), {"female": "female", "male": "male"}, ("germany", "austria", ""),
-    )  # fmt: skip
-    (home / "clip_durations.tsv").write_text("clip\tduration[ms]\ncommon_voice_en_1000.mp3\t3000\n", "utf-8")
-    (home / "reported.tsv").write_text("sentence_id\tsentence\tlocale\treason\n", "utf-8")
-    voices.write(home / "clips" / "common_voice_en_999999.mp3", voices.say(english[0], take=5, rate=32000), 32000)
-
-
-def _write_release(
-    folder: Path,
-    voices: Voices,
-    cast: list[Voice],
-    columns: list[str],
-    sexes: dict[str, str],
-    accents: tuple[str, ...],
-) -> None:
-    """One locale: every contributor reads two clips, all in one of the three splits."""
-    locale = folder.name
-    ranks = {"female": 0, "male": 0}
-    lists: dict[str, list[dict[str, str]]] = {name: [] for name in LISTS}
-    for index, voice in enumerate(cast):
-        # the cast alternates young and old, so this gives every split both sexes and both ages
-        held_out = ("dev", "test") if voice.sex == "female" else ("test", "dev")
-        split = ("train", "train", *held_out)[ranks[voice.sex] % 4]
-        ranks[voice.sex] += 1
+    made = _Release(root / "cv-corpus-22.0-2025-06-20" / "en", NEW.split(), voices)
+    splits = ("train", "train", "train", "train", "dev", "test", "test", "dev")  # both sexes and ages in each
+    for index, (voice, split) in enumerate(zip(english, splits, strict=True)):
         for take in range(2):
-            clip = f"common_voice_{locale}_{1000 + 2 * index + take}.mp3"
-            voices.write(folder / "clips" / clip, voices.say(voice, take=take, rate=32000), 32000)
-            row = {
-                "client_id": f"{index:04x}{locale.encode().hex()}".ljust(128, "0"),
-                "path": clip,
-                "sentence": 'A made-up sentence with one "lone quotation mark',
-                "up_votes": "2",
-                "down_votes": "0",
-                "age": next(word for bound, word in BUCKETS if voice.age < bound),
-                "gender": sexes[voice.sex],
-                "locale": locale,
-            }
-            row["accents"] = row["accent"] = accents[index % len(accents)]
-            if index % 7 == 6 and take == 0:
-                row |= {"age": "", "gender": ""}  # recorded before the contributor said who reads
-            lists[split].append(row)
-            lists["validated"].append(row)
-    # traps: a row without its clip, a clip voted down, a contributor who is two people
-    lists["other"].append(lists["train"][0] | {"path": f"common_voice_{locale}_888888.mp3"})
-    clip = f"common_voice_{locale}_777777.mp3"
-    voices.write(folder / "clips" / clip, voices.say(cast[0], take=6, rate=32000), 32000)
-    lists["invalidated"].append(lists["train"][0] | {"path": clip})
-    clip = f"common_voice_{locale}_666666.mp3"
-    voices.write(folder / "clips" / clip, voices.say(cast[1], take=6, rate=32000), 32000)
-    other_sex = next(word for sex, word in sexes.items() if sex != cast[0].sex)
-    lists["other"].append(lists["train"][0] | {"path": clip, "gender": other_sex})
-    for name, rows in lists.items():
-        lines = ["\t".join(columns), *("\t".join(row.get(column, "") for column in columns) for row in rows)]
-        (folder / f"{name}.tsv").write_text("\n".join(lines) + "\n", "utf-8")
+            number, lists = 1000 + 2 * index + take, ("validated", split)
+            if index == 6 and take == 0:  # trap: recorded before the contributor said who reads
+                made.clip(voice, number, lists, take, age="", gender="")
+            else:
+                accent = accents[index % len(accents)]
+                made.clip(voice, number, lists, take, gender=sexes[voice.sex], accents=accent)
+    # traps: a clip voted down, a contributor who is two people, a row without its clip, a clip that no list has
+    made.clip(english[0], 777777, ("invalidated",), 6, gender=sexes[english[0].sex])
+    other = next(word for sex, word in sexes.items() if sex != english[0].sex)
+    made.clip(english[1], 666666, ("other",), 6, client=english[0], gender=other)
+    made.row(english[0], 888888, ("other",), gender=other)
+    made.clip(english[0], 999999, (), 5)
+    (made.folder / "clips" / "._common_voice_en_1000.mp3").write_bytes(b"\x00\x05\x16\x07")  # trap: a Mac's twin
+    made.write()
+    (made.folder / "clip_durations.tsv").write_text("clip\tduration[ms]\ncommon_voice_en_1000.mp3\t3000\n", "utf-8")
+    (made.folder / "reported.tsv").write_text("sentence_id\tsentence\tlocale\treason\n", "utf-8")
+    # trap: a delta has no train, dev and test
+    delta = _Release(root / "cv-corpus-23.0-delta-2025-09-17" / "en", NEW.split(), voices)
+    delta.clip(english[2], 2000, ("validated",), 3, gender=sexes[english[2].sex])
+    delta.write()
+    # trap: older words of sex, codes of accents
+    made = _Release(root / "cv-corpus-6.1-2020-12-11" / "de", OLD.split(), voices)
+    for index, voice in enumerate(german):
+        for take in range(2):
+            number, split = 1000 + 2 * index + take, ("train", "train", "test")[index]
+            made.clip(voice, number, ("validated", split), take, gender=voice.sex, accent=("germany", "austria")[take])
+    # trap: a contributor in train of English and in test of German
+    made.clip(german[0], 1100, ("validated", "test"), 4, client=english[2], gender=english[2].sex)
+    made.write()
+    # trap: the demographics of 6.0 are broken, and its splits are not those of 6.1
+    broken = _Release(root / "cv-corpus-6.0-2020-06-22" / "de", OLD.split(), voices)
+    broken.clip(german[1], 500, ("validated", "test"), 2, gender="female", age="nineties")
+    broken.write()
+    # trap: release 1 has no locale folder, and paths without their ending
+    first = _Release(root / "cv-corpus-1_en", FIRST.split(), voices)
+    first.clip(english[3], 1, ("validated",), 4, gender=english[3].sex, accent="us")
+    first.write()
+    # trap: Spontaneous Speech
+    other_corpus = root / "sps-corpus-3.0-2026-03-09-en" / "ss-corpus-en.tsv"
+    other_corpus.parent.mkdir()
+    other_corpus.write_text("client_id\taudio_id\taudio_file\n", "utf-8")
+
+
+class _Release:
+    """One locale of one made-up release."""
+
+    def __init__(self, folder: Path, columns: list[str], voices: Voices) -> None:
+        self.folder, self.columns, self.voices = folder, columns, voices
+        self.locale = _locale(folder)
+        self.lists: dict[str, list[str]] = {name: [] for name in LISTS}
+
+    def clip(
+        self, voice: Voice, number: int, lists: tuple[str, ...], take: int, client: Voice | None = None, **cells: str
+    ) -> None:
+        """Record a clip, and name it in the ``lists``."""
+        name = self.row(client or voice, number, lists, **cells)
+        wave = self.voices.say(voice, take=take, seconds=2.5, rate=32000)
+        self.voices.write(self.folder / "clips" / name, wave, 32000)
+
+    def row(self, client: Voice, number: int, lists: tuple[str, ...], **cells: str) -> str:
+        """Name a clip in the ``lists``, and return its name."""
+        old = "sentence_id" not in self.columns and "locale" not in self.columns
+        stem = f"common_voice_{self.locale}_{number}"
+        stem = hashlib.sha512(stem.encode()).hexdigest() if old else stem
+        row = {
+            "client_id": hashlib.sha512(client.seed.encode()).hexdigest(),
+            "path": stem if old else f"{stem}.mp3",
+            "sentence": 'A made-up sentence with one "lone quotation mark',  # trap: no quoting
+            "up_votes": "2",
+            "down_votes": "0",
+            "age": next(word for bound, word in BUCKETS if client.age < bound),  # trap: fourties
+            "locale": self.locale,
+        } | cells
+        for name in lists:
+            self.lists[name].append("\t".join(row.get(column, "") for column in self.columns))
+        return f"{stem}.mp3"
+
+    def write(self) -> None:
+        """Write the lists that are not empty, and validated."""
+        for name, rows in self.lists.items():
+            if rows or name == "validated":
+                lines = ["\t".join(self.columns), *rows]
+                (self.folder / f"{name}.tsv").write_text("\n".join(lines) + "\n", "utf-8")
 
 
 CORPUS = Corpus(
@@ -309,4 +411,25 @@ CORPUS = Corpus(
     miniature=miniature,
     label="sex",
     official_splits=True,
+    traps={
+        "no-quoting": "The TSVs are written without quoting, and sentences hold lone quotation marks.",
+        "headers-of-25-releases": "Columns came, went and moved; one release may hold accents twice.",
+        "path-without-ending": "Release 1 writes path without .mp3, and has no locale folder.",
+        "accents-since-8": "accent (codes) until 7.0, accents (names) from 8.0, whatever the README says.",
+        "commas-in-accents": "Accents are joined by commas, and some names hold commas inside parentheses.",
+        "free-text-accents": "An accent may be any text, with blanks at its end.",
+        "fourties": "The bucket of the forties is spelled fourties; twenties begin at 19.",
+        "three-eras-of-gender": "Words of sex changed with 17.0 and 24.0.",
+        "client-is-not-a-person": "One client_id may be several people: ages and sexes differ between its clips.",
+        "blanked-demographics": "Age and sex may be blank in one clip and stated in the next; small locales have none.",
+        "broken-6.0": "The demographics of release 6.0 are broken.",
+        "clip-in-several-lists": "A clip is in validated and in train; it is one recording.",
+        "voted-down": "Clips in invalidated were voted down by listeners.",
+        "listed-without-clip": "A list may name clips that are not there, and clips may be in no list.",
+        "splits-change": "Train, dev and test are drawn anew for every release.",
+        "delta-releases": "A delta has no train, dev and test, and repeats nothing.",
+        "same-contributor-in-two-locales": "A contributor may be in train of one locale and in test of another.",
+        "other-layouts": "Spontaneous Speech and the release of 2017 are other layouts.",
+        "files-of-a-mac": "Copies hold ._* files that are no audio.",
+    },
 )

@@ -1,5 +1,6 @@
 """The four open corpora: their traps one by one, their miniatures, and the real recordings."""
 
+import csv
 import json
 import os
 from collections import Counter
@@ -12,6 +13,7 @@ from pipelines.corpora._base import Corpus, RecipeError
 from pipelines.schema import Tables
 from pipelines.voices import Voices
 
+VOCABULARY = Path(__file__).parents[2] / "warehouse" / "vocabulary"
 REAL = Path(os.environ.get("SLAP_REAL", Path(__file__).parents[3] / "shared")) / "audio"
 
 
@@ -186,6 +188,7 @@ def clip(path: str, client: str = "c1", **cells: str) -> dict[str, str]:
     return row | {"locale": "en"} | cells
 
 
+@pytest.mark.trap("common_voice.headers-of-25-releases", "common_voice.fourties", "common_voice.accents-since-8")
 @pytest.mark.parametrize("era", ERAS)
 def test_common_voice_reads_every_header(tmp_path, era):
     folder = tmp_path / ("cv-corpus-1_en" if era == "1-4" else "cv-corpus-9.0-2022-04-27/en")
@@ -199,13 +202,39 @@ def test_common_voice_reads_every_header(tmp_path, era):
     assert tables.rejects.height == 0
 
 
-def test_common_voice_release_1_writes_paths_without_ending(tmp_path):
-    write_list(tmp_path / "cv-corpus-1_cy" / "validated.tsv", ERAS["1-4"], clip("ab12"))
-    touch(tmp_path, "cv-corpus-1_cy/clips/ab12.mp3")
+@pytest.mark.trap("common_voice.no-quoting")
+def test_common_voice_takes_a_quotation_mark_as_text(tmp_path):
+    rows = [
+        clip("a.mp3", sentence='"opened'),
+        clip("b.mp3", sentence='a "closed'),
+        clip("c.mp3", sentence="x\ry\u2028z"),
+    ]
+    write_list(tmp_path / "en" / "validated.tsv", ERAS["17-25"], *rows)
+    touch(tmp_path, "en/clips/a.mp3", "en/clips/b.mp3", "en/clips/c.mp3")
     tables = common_voice.scan(tmp_path)
-    assert tables.utterances.select("path", "language").rows() == [("cv-corpus-1_cy/clips/ab12.mp3", "cy")]
+    assert (tables.utterances.height, tables.rejects.height) == (3, 0)
 
 
+@pytest.mark.trap("common_voice.path-without-ending")
+@pytest.mark.parametrize("folder", ["cv-corpus-1_cy", "cv-corpus-3_cy"])
+def test_common_voice_release_1_writes_paths_without_ending(tmp_path, folder):
+    name = "ab12" if folder == "cv-corpus-1_cy" else "common_voice_cy_17.mp3"
+    write_list(tmp_path / folder / "validated.tsv", ERAS["1-4"], clip(name))
+    file = name.removesuffix(".mp3") + ".mp3"
+    touch(tmp_path, f"{folder}/clips/{file}")
+    tables = common_voice.scan(tmp_path)
+    assert tables.utterances.select("path", "language").rows() == [(f"{folder}/clips/{file}", "cy")]
+
+
+@pytest.mark.parametrize("locale", ["zh-TW", "nan-tw", "rm-sursilv", "ab"])
+def test_common_voice_knows_the_locale_of_a_clip_in_any_folder(tmp_path, locale):
+    name = f"common_voice_{locale}_41094461.mp3"
+    write_list(tmp_path / "my clips" / "validated.tsv", ERAS["1-4"], clip(name))
+    touch(tmp_path, f"my clips/clips/{name}")
+    assert common_voice.scan(tmp_path).utterances["language"].to_list() == [locale]
+
+
+@pytest.mark.trap("common_voice.commas-in-accents", "common_voice.free-text-accents")
 def test_common_voice_splits_accents_outside_parentheses(tmp_path):
     text = "India and South Asia (India, Pakistan, Sri Lanka),Cornish English,Native "
     write_list(tmp_path / "en" / "validated.tsv", ERAS["17-25"], clip("a.mp3", accents=text))
@@ -214,6 +243,8 @@ def test_common_voice_splits_accents_outside_parentheses(tmp_path):
     assert accents == ["Cornish English", "India and South Asia (India, Pakistan, Sri Lanka)", "Native"]
 
 
+@pytest.mark.trap("common_voice.clip-in-several-lists", "common_voice.voted-down", "common_voice.listed-without-clip")
+@pytest.mark.trap("common_voice.files-of-a-mac")
 def test_common_voice_clip_in_several_lists_is_one_utterance(tmp_path):
     folder = tmp_path / "cv-corpus-22.0-2025-06-20" / "en"
     rows = [clip("a.mp3"), clip("b.mp3", client="c2"), clip("c.mp3", client="c3")]
@@ -222,7 +253,7 @@ def test_common_voice_clip_in_several_lists_is_one_utterance(tmp_path):
     write_list(folder / "test.tsv", ERAS["17-25"], rows[1])
     write_list(folder / "other.tsv", ERAS["17-25"], clip("gone.mp3"), {"path": "a.mp3", "locale": "en"})
     write_list(folder / "invalidated.tsv", ERAS["17-25"], clip("bad.mp3"))
-    touch(folder, *(f"clips/{name}.mp3" for name in ("a", "b", "c", "bad", "orphan")))
+    touch(folder, *(f"clips/{name}.mp3" for name in ("a", "b", "c", "bad", "orphan", "._a")))
     tables = common_voice.scan(tmp_path)
     where = "cv-corpus-22.0-2025-06-20/en"
     assert splits(tables) == {
@@ -231,13 +262,14 @@ def test_common_voice_clip_in_several_lists_is_one_utterance(tmp_path):
         f"{where}/clips/c.mp3": None,
     }
     assert rejects(tables) == {
-        f"{where}/other.tsv:2": "no such clip",
+        f"{where}/other.tsv": "1 rows without their clip, the first in row 2",
         f"{where}/other.tsv:3": "row without client_id or path",
-        f"{where}/clips/bad.mp3": "voted down by listeners (invalidated.tsv)",
-        f"{where}/clips/orphan.mp3": "no TSV lists this clip",
+        f"{where}/invalidated.tsv": "1 clips that listeners voted down: not used",
+        f"{where}/clips": "1 files that no TSV lists, the first is orphan.mp3",
     }
 
 
+@pytest.mark.trap("common_voice.splits-change")
 def test_common_voice_takes_splits_from_the_newest_release_only(tmp_path):
     new, old = tmp_path / "cv-corpus-10.0-2022-07-04" / "en", tmp_path / "cv-corpus-9.0-2022-04-27" / "en"
     write_list(new / "train.tsv", ERAS["8-12"], clip("a.mp3"))
@@ -250,6 +282,32 @@ def test_common_voice_takes_splits_from_the_newest_release_only(tmp_path):
     }
 
 
+@pytest.mark.trap("common_voice.delta-releases")
+def test_common_voice_delta_adds_clips_without_a_split(tmp_path):
+    whole, delta = tmp_path / "cv-corpus-22.0-2025-06-20" / "en", tmp_path / "cv-corpus-23.0-delta-2025-09-17" / "en"
+    write_list(whole / "train.tsv", ERAS["17-25"], clip("a.mp3"))
+    write_list(whole / "test.tsv", ERAS["17-25"], clip("b.mp3", client="c2"))
+    write_list(delta / "validated.tsv", ERAS["17-25"], clip("new.mp3", client="c3"))
+    touch(whole, "clips/a.mp3", "clips/b.mp3")
+    touch(delta, "clips/new.mp3")
+    tables = common_voice.scan(tmp_path)
+    assert list(splits(tables).values()) == [None, "train", "test"]
+    assert tables.rejects.height == 0
+
+
+@pytest.mark.trap("common_voice.same-contributor-in-two-locales")
+def test_common_voice_contributor_on_two_sides_is_on_none(tmp_path):
+    write_list(tmp_path / "en" / "train.tsv", ERAS["17-25"], clip("a.mp3"), clip("b.mp3", client="c2"))
+    write_list(tmp_path / "de" / "test.tsv", ERAS["17-25"], clip("c.mp3"), clip("d.mp3", client="c3"))
+    touch(tmp_path, "en/clips/a.mp3", "en/clips/b.mp3", "de/clips/c.mp3", "de/clips/d.mp3")
+    tables = common_voice.scan(tmp_path)
+    assert splits(tables) == {
+        "en/clips/a.mp3": None, "en/clips/b.mp3": "train", "de/clips/c.mp3": None, "de/clips/d.mp3": "test",
+    }  # fmt: skip
+    assert list(rejects(tables)) == ["."]
+
+
+@pytest.mark.trap("common_voice.client-is-not-a-person", "common_voice.three-eras-of-gender")
 def test_common_voice_commonest_sex_counts_and_contradictions_are_named(tmp_path):
     genders = ("male", "male_masculine", "male_masculine", "female_feminine", "", "do_not_wish_to_say")
     rows = [clip(f"{number}.mp3", gender=gender) for number, gender in enumerate(genders)]
@@ -262,14 +320,76 @@ def test_common_voice_commonest_sex_counts_and_contradictions_are_named(tmp_path
     assert "c1" not in rejects(tables)["en/validated.tsv:5"]
 
 
+@pytest.mark.trap("common_voice.client-is-not-a-person")
+def test_common_voice_ages_two_buckets_apart_are_named(tmp_path):
+    ages = [("c1", "teens"), ("c1", "twenties"), ("c2", "thirties"), ("c2", "fourties"), ("c2", "fifties")]
+    rows = [clip(f"{number}.mp3", client=client, age=age) for number, (client, age) in enumerate(ages)]
+    write_list(tmp_path / "en" / "validated.tsv", ERAS["17-25"], *rows)
+    touch(tmp_path, *(f"en/clips/{number}.mp3" for number in range(len(rows))))
+    tables = common_voice.scan(tmp_path)
+    assert observed(tables, "age_range") == [age for _, age in ages]
+    assert rejects(tables) == {"en/validated.tsv:6": "contributor is in the fifties here, in the thirties elsewhere"}
+
+
+@pytest.mark.trap("common_voice.three-eras-of-gender")
+def test_common_voice_words_are_in_the_word_table():
+    with (VOCABULARY / "words.csv").open(encoding="utf-8") as file:
+        words = {(row["domain"], row["raw"]): row["canonical"] for row in csv.DictReader(file)}
+    for word, sex in {
+        "male": "male", "female": "female", "other": "other", "male_masculine": "male", "female_feminine": "female",
+        "transgender": "other", "non-binary": "other", "intersex": "other", "do_not_wish_to_say": "",
+    }.items():  # fmt: skip
+        assert words["sex", word] == sex
+    assert words["age_range", "fourties"] == "40-49"
+    assert words["age_range", "twenties"] == "19-29"
+    for accent in ("india and south asia (india, pakistan, sri lanka)", "southatlandtic", "england english", "us"):
+        assert words["accent", accent]
+
+
+@pytest.mark.trap("common_voice.blanked-demographics")
+def test_common_voice_blank_is_unknown(tmp_path):
+    rows = [clip("a.mp3"), clip("b.mp3", gender="female", age="teens"), clip("c.mp3", client="c2")]
+    write_list(tmp_path / "en" / "validated.tsv", ERAS["8-12"], *rows)
+    touch(tmp_path, *(f"en/clips/{name}.mp3" for name in "abc"))
+    tables = common_voice.scan(tmp_path)
+    assert sexes(tables) == {"common_voice:c1": "female", "common_voice:c2": None}
+    said = tables.observations.select("attribute", "value", "utt_id").rows()
+    assert said == [("age_range", "teens", "common_voice:en/clips/b")]
+
+
+@pytest.mark.trap("common_voice.broken-6.0")
+def test_common_voice_does_not_use_the_demographics_of_6_0(tmp_path):
+    stated = {"gender": "male", "age": "teens", "accent": "us"}
+    for number, release in enumerate(("cv-corpus-6.0-2020-06-22", "cv-corpus-6.1-2020-12-11")):
+        own = clip(f"{number}.mp3", client=f"c{number}", **stated)
+        write_list(tmp_path / release / "en" / "validated.tsv", ERAS["5-7"], own)
+        touch(tmp_path, f"{release}/en/clips/{number}.mp3")
+    tables = common_voice.scan(tmp_path)
+    assert sexes(tables) == {"common_voice:c0": None, "common_voice:c1": "male"}
+    assert set(tables.observations["speaker_id"]) == {"common_voice:c1"}
+    assert list(rejects(tables)) == ["cv-corpus-6.0-2020-06-22/en"]
+
+
+@pytest.mark.trap("common_voice.other-layouts")
+@pytest.mark.parametrize("name", ["cv-valid-train.csv", "sps-corpus-3.0-2026-03-09-ab/ss-corpus-ab.tsv"])
+def test_common_voice_does_not_read_other_layouts(tmp_path, name):
+    touch(tmp_path, name)
+    with pytest.raises(RecipeError, match="not read"):
+        common_voice.scan(tmp_path)
+    write_list(tmp_path / "en" / "validated.tsv", ERAS["17-25"], clip("a.mp3"))
+    touch(tmp_path, "en/clips/a.mp3")
+    assert list(rejects(common_voice.scan(tmp_path))) == [name]
+
+
 def test_common_voice_damaged_list_does_not_stop_the_others(tmp_path):
     write_list(tmp_path / "en" / "validated.tsv", ERAS["17-25"], clip("a.mp3"))
     (tmp_path / "en" / "train.tsv").write_text("")
     write(tmp_path / "en" / "test.tsv", "something\telse")
+    (tmp_path / "en" / "other.tsv").write_bytes(b"client_id\tpath\n\xff\xfe\tb.mp3\nc1\n\n")
     touch(tmp_path, "en/clips/a.mp3")
     tables = common_voice.scan(tmp_path)
     assert tables.utterances.height == 1
-    assert rejects(tables).keys() == {"en/train.tsv", "en/test.tsv"}
+    assert rejects(tables).keys() == {"en/train.tsv", "en/test.tsv", "en/other.tsv", "en/other.tsv:3"}
 
 
 def test_common_voice_paths_cannot_leave_the_clips(tmp_path):
@@ -340,18 +460,31 @@ def test_speechocean_miniature_has_children_and_adults_of_both_sexes_in_both_spl
     assert not any(15 < age < 19 for age in joined["age"])
 
 
-def test_common_voice_miniature_has_both_ages_in_every_split(miniature):
+def test_common_voice_miniature_has_both_sexes_and_ages_in_every_split(miniature):
     tables = miniature(common_voice)
+    assert tables.speakers.height == 11
     ages = tables.observations.filter(tables.observations["attribute"] == "age_range")
-    joined = tables.utterances.join(ages, on="utt_id")
+    people = tables.speakers.select("speaker_id", "sex")
+    joined = tables.utterances.join(ages.select("utt_id", "value"), on="utt_id").join(people, on="speaker_id")
     old = {"sixties", "seventies", "eighties", "nineties"}
-    cells = {(row["language"], row["official_split"], row["value"] in old) for row in joined.iter_rows(named=True)}
-    assert {cell for cell in cells if cell[1]} == {
-        (language, split, is_old)
-        for language in ("en", "de")
-        for split in ("train", "dev", "test")
-        for is_old in (True, False)
-    }
+    english = [row for row in joined.iter_rows(named=True) if row["language"] == "en" and row["official_split"]]
+    for values in ({"female_feminine", "male_masculine"}, {True, False}):
+        cells = {(row["official_split"], cell) for row in english for cell in (row["sex"], row["value"] in old)}
+        assert {(split, value) for split in ("train", "dev", "test") for value in values} <= cells
+
+
+def test_common_voice_miniature_holds_every_trap(miniature):
+    tables = miniature(common_voice)
+    found = rejects(tables)
+    assert {path.rpartition("/")[2] for path in found} == {
+        "ss-corpus-en.tsv", "de", "other.tsv", "other.tsv:2", "invalidated.tsv", "clips", ".",
+    }  # fmt: skip
+    paths = tables.utterances.filter(tables.utterances["official_split"].is_null())["path"]
+    folders = {path.partition("/")[0] for path in paths}
+    assert folders >= {"cv-corpus-1_en", "cv-corpus-6.0-2020-06-22", "cv-corpus-23.0-delta-2025-09-17"}
+    sides = tables.utterances.filter(tables.utterances["official_split"].is_not_null()).group_by("speaker_id")
+    assert sides.n_unique()["official_split"].max() == 1
+    assert "India and South Asia (India, Pakistan, Sri Lanka)" in observed(tables, "accent")
 
 
 def test_fsdd_miniature_has_men_of_two_accents(miniature):
@@ -395,7 +528,9 @@ def test_real_speechocean():
 def test_real_common_voice():
     tables = real(common_voice.CORPUS)
     assert tables.utterances.height == 271  # and one clip that was voted down
-    assert list(rejects(tables).values()) == ["voted down by listeners (invalidated.tsv)"]
+    assert list(rejects(tables).values()) == ["1 clips that listeners voted down: not used"]
+    sides = tables.utterances.drop_nulls("official_split").group_by("speaker_id").n_unique()
+    assert sides["official_split"].max() == 1  # the owners' split is speaker-disjoint
     assert Counter(tables.speakers["sex"]) == {None: 9, "male_masculine": 2}
     assert Counter(tables.utterances["official_split"]) == {"train": 205, "test": 20, None: 46}
     assert Counter(observed(tables, "age_range")) == {"thirties": 215, "twenties": 5}

@@ -1,14 +1,17 @@
 """Build ``meta.db``: the tables of all corpora, folded into one vocabulary, for DuckDB.
 
-The SQL is in ``warehouse/sql/*.sql`` and runs in the order of its numbers: files below 50 make the facts, then
-`pipelines.split` gives every person a split, then the rest runs. The new file replaces the old one in one step, so
-whoever has the old one open reads on undisturbed. A build whose inputs did not change is skipped.
+The SQL is in ``warehouse/sql/*.sql`` and runs in the order of its numbers. Files from 30 to 48 run once for each part of
+the house (some small corpora together, or a share of the people of a large one), so that memory does not grow with it;
+after 49, `pipelines.split` gives every person a split; then the rest runs. The new file replaces the old one in one
+step, so whoever has the old one open reads on undisturbed. A build whose inputs did not change is skipped.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,14 +21,18 @@ from pathlib import Path
 
 import duckdb
 import polars as pl
+import pyarrow.parquet as pq
 
+from pipelines import pitch
 from pipelines import split as splits
 from pipelines.corpora._base import Licence
 
 TABLES = ("speaker", "utterance", "observation", "reject")
 VOCABULARY = ("attributes", "instruments", "words")
 SPLIT_FILE = "split.parquet"  # in the folder of the tables
-AFTER_SPLIT = "50"  # SQL files from this number on see person_split
+PARTS, AFTER_PARTS, AFTER_SPLIT = "30", "49", "50"  # the numbers of the SQL files where the three stages begin
+OBSERVATIONS_PER_PART = 5_000_000
+MEMORY = "2500MiB"  # for DuckDB's buffers; what does not fit goes to files beside the database
 # The oldest format, so that a command line older than the DuckDB here opens the file.
 STORAGE_VERSION = "v1.0.0"
 
@@ -42,7 +49,7 @@ class WarehouseReport:
         built: False where nothing had changed and the old file was kept.
         fingerprint: of everything that the file was built from.
         split_hash: of who is in which split; goes into manifests and scores.
-        counts: rows by table: corpus, speaker, person_split, utterance, observation, reject, fact.
+        counts: rows by table: corpus, speaker, person_split, utterance, observation, reject.
         errors: quality findings that must be mended, in words.
         warnings: quality findings that may stay, in words.
         seconds: that the build took.
@@ -96,16 +103,27 @@ def build(
     _remove(fresh)
     try:
         with duckdb.connect() as con:
+            con.execute(f"SET memory_limit = '{MEMORY}'")
+            con.execute("SET preserve_insertion_order = false")
+            con.execute(f"SET temp_directory = {_quoted(fresh.with_name(fresh.name + '.d'))}")
             con.execute(f"ATTACH {_quoted(fresh)} AS meta (STORAGE_VERSION '{STORAGE_VERSION}')")
             con.execute("USE meta")
-            con.execute("BEGIN")  # one transaction: a commit to the disk for each statement takes seconds
+            con.execute("BEGIN")  # a commit to the disk for each statement would take seconds
             _set_variables(con, tables, corpora, vocabulary)
             files = sorted(sql.glob("*.sql"))
-            _run(con, [file for file in files if file.name < AFTER_SPLIT])
+            _run(con, [file for file in files if file.name < PARTS])
+            for part in _parts(tables, corpora):
+                _set_part(con, tables, part)
+                _run(con, [file for file in files if PARTS <= file.name < AFTER_PARTS])
+                con.execute("COMMIT")
+                con.execute("BEGIN")
+            _run(con, [file for file in files if AFTER_PARTS <= file.name < AFTER_SPLIT])
             assigned = _assign(con, split_file, split_seed)
             con.register("assigned_split", assigned)
+            con.register("voice_sample_file", _voice_sample(tables, corpora))
             _view_of_files(con, "score_file", scores.resolve() / "*" / "*.json")
             _view_of_files(con, "shard_reject_file", shards.resolve() / "*" / "rejects.json")
+            _view_of_files(con, "audio_finding_file", shards.resolve() / "findings.json")
             _store_build(con, fingerprint, splits.split_hash(assigned), split_seed, sorted(corpora))
             _run(con, [file for file in files if file.name >= AFTER_SPLIT])
             # split.parquet is an input of the next build
@@ -126,7 +144,7 @@ def persons_in_two_splits(meta_db: Path) -> int:
     """How many persons have utterances in more than one split. More than 0 must stop everything."""
     query = """
         SELECT count(*)
-        FROM (SELECT person_id FROM facts GROUP BY person_id HAVING count(DISTINCT split) > 1)
+        FROM (SELECT person_id FROM person_split GROUP BY person_id HAVING count(DISTINCT split) > 1)
     """
     with _reading(meta_db) as con:
         ((n,),) = con.execute(query).fetchall()
@@ -170,6 +188,7 @@ def _inputs(tables: Path, corpora: Sequence[str], vocabulary: Path, sql: Path) -
         raise WarehouseError("no corpus to build from: name at least one")
     files = [tables / corpus / f"{table}.parquet" for corpus in sorted(corpora) for table in TABLES]
     files += [tables / corpus / "corpus.json" for corpus in sorted(corpora)]
+    sampled = [tables / corpus / f"{pitch.TABLE}.parquet" for corpus in sorted(corpora)]
     for file in files:
         if not file.is_file():
             raise WarehouseError(f"{file} not found: ingest the corpus {file.parent.name} first")
@@ -181,7 +200,7 @@ def _inputs(tables: Path, corpora: Sequence[str], vocabulary: Path, sql: Path) -
     if not models:
         raise WarehouseError(f"{sql} holds no SQL files: is this warehouse/sql?")
     code = [Path(__file__), Path(splits.__file__)]
-    return [*files, *words, *models, *code]
+    return [*files, *(file for file in sampled if file.is_file()), *words, *models, *code]
 
 
 def _fingerprint(files: Sequence[Path], settings: str) -> str:
@@ -214,6 +233,45 @@ def _set_variables(con: duckdb.DuckDBPyConnection, tables: Path, corpora: Sequen
         con.execute(f"SET VARIABLE {name}_csv = ?", [str(vocabulary / f"{name}.csv")])
 
 
+@dataclass(frozen=True)
+class _Part:
+    """Some corpora, and which share of their people: those whose hash leaves ``number`` when divided by ``of``."""
+
+    corpora: tuple[str, ...]
+    number: int = 0
+    of: int = 1
+
+
+def _parts(tables: Path, corpora: Sequence[str]) -> Iterator[_Part]:
+    """The parts of a house, each with about `OBSERVATIONS_PER_PART` observations and utterances at the most."""
+    together: list[str] = []
+    held = 0
+    for corpus in sorted(corpora):
+        rows = sum(
+            pq.read_metadata(tables / corpus / f"{table}.parquet").num_rows for table in ("utterance", "observation")
+        )
+        if rows > OBSERVATIONS_PER_PART:
+            shares = math.ceil(rows / OBSERVATIONS_PER_PART)
+            yield from (_Part((corpus,), number, shares) for number in range(shares))
+            continue
+        if together and held + rows > OBSERVATIONS_PER_PART:
+            yield _Part(tuple(together))
+            together, held = [], 0
+        together.append(corpus)
+        held += rows
+    if together:
+        yield _Part(tuple(together))
+
+
+def _set_part(con: duckdb.DuckDBPyConnection, tables: Path, part: _Part) -> None:
+    con.execute("SET VARIABLE part_corpora = ?", [list(part.corpora)])
+    con.execute("SET VARIABLE part_number = CAST(? AS UBIGINT)", [part.number])
+    con.execute("SET VARIABLE part_of = CAST(? AS UBIGINT)", [part.of])
+    for table in ("utterance", "observation"):
+        files = [str(tables / corpus / f"{table}.parquet") for corpus in part.corpora]
+        con.execute(f"SET VARIABLE part_{table}_files = ?", [files])
+
+
 def _run(con: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
     for file in files:
         try:
@@ -235,6 +293,12 @@ def _assign(con: duckdb.DuckDBPyConnection, split_file: Path, seed: int) -> pl.D
         known.write_parquet(fresh)
         os.replace(fresh, split_file)
     return assigned
+
+
+def _voice_sample(tables: Path, corpora: Sequence[str]) -> pl.DataFrame:
+    """The sampled voices of all corpora that have any, see `pipelines.pitch`."""
+    files = [tables / corpus / f"{pitch.TABLE}.parquet" for corpus in sorted(corpora)]
+    return pl.concat([pl.DataFrame(schema=dict(pitch.SAMPLE)), *(pl.read_parquet(f) for f in files if f.is_file())])
 
 
 def _view_of_files(con: duckdb.DuckDBPyConnection, name: str, files: Path) -> None:
@@ -267,8 +331,7 @@ def _report(meta_db: Path, *, built: bool, started: float) -> WarehouseReport:
         SELECT 'person_split', count(*) FROM person_split UNION ALL
         SELECT 'utterance', count(*) FROM utterance UNION ALL
         SELECT 'observation', count(*) FROM observation UNION ALL
-        SELECT 'reject', count(*) FROM reject UNION ALL
-        SELECT 'fact', count(*) FROM fact
+        SELECT 'reject', count(*) FROM reject
     """
     with _reading(meta_db) as con:
         ((fingerprint, split_hash),) = con.execute("SELECT fingerprint, split_hash FROM build").fetchall()
@@ -312,3 +375,4 @@ def _quoted(path: Path) -> str:
 def _remove(database: Path) -> None:
     for file in (database, database.with_name(f"{database.name}.wal")):
         file.unlink(missing_ok=True)
+    shutil.rmtree(database.with_name(f"{database.name}.d"), ignore_errors=True)

@@ -56,3 +56,21 @@ FROM read_csv(
     }
 )
 ORDER BY domain, raw;
+
+-- The three kinds of attribute that become columns of facts. A pivot makes its columns from such a type.
+CREATE TEMP TYPE state_name AS ENUM (SELECT attribute FROM attribute WHERE kind = 'state' ORDER BY attribute);
+CREATE TEMP TYPE category_name AS ENUM (SELECT attribute FROM attribute WHERE kind = 'category' ORDER BY attribute);
+CREATE TEMP TYPE scale_name AS ENUM (SELECT attribute FROM attribute WHERE kind = 'scale' ORDER BY attribute);
+
+-- The range of each scale: an instrument and what it measures. `scale` is its number: where two instruments measured
+-- the same thing, the one listed first counts.
+CREATE TEMP TABLE scale AS
+SELECT instrument, measures, CAST(min(preference) AS SMALLINT) AS scale, min(low) AS low, max(high) AS high
+FROM instrument
+GROUP BY instrument, measures;
+
+-- The scales whose numbers are a column of facts of their own: all but the ratings of a state.
+CREATE TEMP TABLE scale_column AS
+SELECT s.scale, CAST(s.measures AS scale_name) AS attribute
+FROM scale AS s
+WHERE s.measures IN (SELECT attribute FROM attribute WHERE kind = 'scale');

@@ -1,5 +1,6 @@
--- One wide row an utterance: what tasks, captions and people ask. The state and scale columns are those of
--- warehouse/vocabulary/attributes.csv, written out by hand; tests/test_warehouse.py says which one is missing.
+-- What tasks, captions and people ask. `facts` has one wide row an utterance, `fact` one row a fact; unknown is null in
+-- the one and the absence of a row in the other. The columns of facts are written out by hand, one for each state,
+-- category and scale of warehouse/vocabulary/attributes.csv; tests/test_warehouse.py says which one is missing.
 
 CREATE TABLE person_split AS
 SELECT person_id, split, source, stratum
@@ -7,99 +8,141 @@ FROM assigned_split
 ORDER BY person_id;
 
 CREATE VIEW facts AS
-WITH said AS (
-    SELECT
-        utt_id,
-        max(value) FILTER (attribute = 'accent') AS accent,
-        max(value) FILTER (attribute = 'depression') AS depression,
-        max(value) FILTER (attribute = 'anxiety') AS anxiety,
-        max(value) FILTER (attribute = 'insomnia') AS insomnia,
-        max(value) FILTER (attribute = 'fatigue') AS fatigue,
-        max(value) FILTER (attribute = 'suicidal_ideation') AS suicidal_ideation,
-        max(value) FILTER (attribute = 'parkinson') AS parkinson,
-        max(value) FILTER (attribute = 'alzheimer') AS alzheimer,
-        max(value) FILTER (attribute = 'cognitive_impairment') AS cognitive_impairment,
-        max(value) FILTER (attribute = 'als') AS als,
-        max(value) FILTER (attribute = 'dysarthria') AS dysarthria,
-        max(value) FILTER (attribute = 'cerebral_palsy') AS cerebral_palsy,
-        max(value) FILTER (attribute = 'stroke') AS stroke,
-        max(value) FILTER (attribute = 'down_syndrome') AS down_syndrome,
-        max(value) FILTER (attribute = 'voice_disorder') AS voice_disorder,
-        max(value) FILTER (attribute = 'healthy') AS healthy,
-        max(value) FILTER (attribute = 'voice_severity') AS voice_severity,
-        max(value) FILTER (attribute = 'voice_roughness') AS voice_roughness,
-        max(value) FILTER (attribute = 'voice_breathiness') AS voice_breathiness,
-        max(value) FILTER (attribute = 'voice_strain') AS voice_strain,
-        max(value) FILTER (attribute = 'voice_asthenia') AS voice_asthenia,
-        max(value) FILTER (attribute = 'voice_nasality') AS voice_nasality,
-        max(value) FILTER (attribute = 'voice_hyponasality') AS voice_hyponasality,
-        max(value) FILTER (attribute = 'voice_weakness') AS voice_weakness,
-        max(value) FILTER (attribute = 'voice_monotony') AS voice_monotony,
-        max(value) FILTER (attribute = 'voice_harshness') AS voice_harshness,
-        max(value) FILTER (attribute = 'voice_pauses') AS voice_pauses,
-        max(value) FILTER (attribute = 'covid') AS covid,
-        max(value) FILTER (attribute = 'asthma') AS asthma,
-        max(value) FILTER (attribute = 'copd') AS copd,
-        max(value) FILTER (attribute = 'ptsd') AS ptsd,
-        max(value) FILTER (attribute = 'smoking') AS smoking,
-        max(value) FILTER (attribute = 'emotion') AS emotion,
-        max(value) FILTER (attribute = 'emotion_intensity') AS emotion_intensity,
-        max(value) FILTER (attribute = 'intelligibility') AS intelligibility,
-        max(value) FILTER (attribute = 'education') AS education,
-        max(value) FILTER (attribute = 'alcohol') AS alcohol,
-        max(value) FILTER (attribute = 'medication_state') AS medication_state,
-        max(value) FILTER (attribute = 'king_stage') AS king_stage,
-        max(value) FILTER (attribute = 'symptoms') AS symptoms
-    FROM fact
-    GROUP BY utt_id
-),
-measured AS (
-    SELECT
-        utt_id,
-        max(value) FILTER (attribute = 'phq9') AS phq9,
-        max(value) FILTER (attribute = 'phq8') AS phq8,
-        max(value) FILTER (attribute = 'gad7') AS gad7,
-        max(value) FILTER (attribute = 'ais') AS ais,
-        max(value) FILTER (attribute = 'mfi_general') AS mfi_general,
-        max(value) FILTER (attribute = 'psqi') AS psqi,
-        max(value) FILTER (attribute = 'moca') AS moca,
-        max(value) FILTER (attribute = 'mmse') AS mmse,
-        max(value) FILTER (attribute = 'wais') AS wais,
-        max(value) FILTER (attribute = 'updrs') AS updrs,
-        max(value) FILTER (attribute = 'hoehn_yahr') AS hoehn_yahr,
-        max(value) FILTER (attribute = 'alsfrs_r') AS alsfrs_r,
-        max(value) FILTER (attribute = 'alsfrs_speech') AS alsfrs_speech,
-        max(value) FILTER (attribute = 'alsfrs_swallowing') AS alsfrs_swallowing,
-        max(value) FILTER (attribute = 'updrs_speech') AS updrs_speech,
-        max(value) FILTER (attribute = 'updrs_motor') AS updrs_motor,
-        max(value) FILTER (attribute = 'bdi2') AS bdi2,
-        max(value) FILTER (attribute = 'sds') AS sds,
-        max(value) FILTER (attribute = 'pcl_c') AS pcl_c,
-        max(value) FILTER (attribute = 'vhi') AS vhi,
-        max(value) FILTER (attribute = 'vhi10') AS vhi10,
-        max(value) FILTER (attribute = 'rsi') AS rsi
-    FROM measurement
-    GROUP BY utt_id
-)
 SELECT
     u.utt_id,
-    u.corpus,
+    CAST(u.corpus AS VARCHAR) AS corpus,
     u.speaker_id,
     s.person_id,
     p.split,
     u.language,
     u.speech_task,
     s.sex,
-    a.age_low,
-    a.age_high,
-    said.accent,
+    v.age_low,
+    v.age_high,
+    CAST(v.accent AS VARCHAR) AS accent,
     s.native_language,
     s.country,
-    said.* EXCLUDE (utt_id, accent),
-    measured.* EXCLUDE (utt_id)
+    CAST(v.education AS VARCHAR) AS education,
+    CAST(v.alcohol AS VARCHAR) AS alcohol,
+    CAST(v.medication_state AS VARCHAR) AS medication_state,
+    CAST(v.king_stage AS VARCHAR) AS king_stage,
+    CAST(v.emotion AS VARCHAR) AS emotion,
+    CAST(v.emotion_intensity AS VARCHAR) AS emotion_intensity,
+    CAST(v.intelligibility AS VARCHAR) AS intelligibility,
+    CAST(v.speech_rate AS VARCHAR) AS speech_rate,
+    CAST(v.articulation AS VARCHAR) AS articulation,
+    CAST(v.voice_pitch AS VARCHAR) AS voice_pitch,
+    CAST(v.voice_onset AS VARCHAR) AS voice_onset,
+    CASE c.depression & 3 WHEN 2 THEN 'present' WHEN 1 THEN 'absent' END AS depression,
+    CASE c.anxiety & 3 WHEN 2 THEN 'present' WHEN 1 THEN 'absent' END AS anxiety,
+    CASE c.insomnia & 3 WHEN 2 THEN 'present' WHEN 1 THEN 'absent' END AS insomnia,
+    CASE c.fatigue & 3 WHEN 2 THEN 'present' WHEN 1 THEN 'absent' END AS fatigue,
+    CASE c.suicidal_ideation & 3 WHEN 2 THEN 'present' WHEN 1 THEN 'absent' END AS suicidal_ideation,
+    CASE c.parkinson & 3 WHEN 2 THEN 'present' WHEN 1 THEN 'absent' END AS parkinson,
+    CASE c.alzheimer & 3 WHEN 2 THEN 'present' WHEN 1 THEN 'absent' END AS alzheimer,
+    CASE c.cognitive_impairment & 3 WHEN 2 THEN 'present' WHEN 1 THEN 'absent' END AS cognitive_impairment,
+    CASE c.als & 3 WHEN 2 THEN 'present' WHEN 1 THEN 'absent' END AS als,
+    CASE c.dysarthria & 3 WHEN 2 THEN 'present' WHEN 1 THEN 'absent' END AS dysarthria,
+    CASE c.cerebral_palsy & 3 WHEN 2 THEN 'present' WHEN 1 THEN 'absent' END AS cerebral_palsy,
+    CASE c.stroke & 3 WHEN 2 THEN 'present' WHEN 1 THEN 'absent' END AS stroke,
+    CASE c.down_syndrome & 3 WHEN 2 THEN 'present' WHEN 1 THEN 'absent' END AS down_syndrome,
+    CASE c.voice_disorder & 3 WHEN 2 THEN 'present' WHEN 1 THEN 'absent' END AS voice_disorder,
+    CASE c.healthy & 3 WHEN 2 THEN 'present' WHEN 1 THEN 'absent' END AS healthy,
+    CASE c.voice_severity & 3 WHEN 2 THEN 'present' WHEN 1 THEN 'absent' END AS voice_severity,
+    CASE c.voice_roughness & 3 WHEN 2 THEN 'present' WHEN 1 THEN 'absent' END AS voice_roughness,
+    CASE c.voice_breathiness & 3 WHEN 2 THEN 'present' WHEN 1 THEN 'absent' END AS voice_breathiness,
+    CASE c.voice_strain & 3 WHEN 2 THEN 'present' WHEN 1 THEN 'absent' END AS voice_strain,
+    CASE c.voice_asthenia & 3 WHEN 2 THEN 'present' WHEN 1 THEN 'absent' END AS voice_asthenia,
+    CASE c.voice_nasality & 3 WHEN 2 THEN 'present' WHEN 1 THEN 'absent' END AS voice_nasality,
+    CASE c.voice_hyponasality & 3 WHEN 2 THEN 'present' WHEN 1 THEN 'absent' END AS voice_hyponasality,
+    CASE c.voice_weakness & 3 WHEN 2 THEN 'present' WHEN 1 THEN 'absent' END AS voice_weakness,
+    CASE c.voice_monotony & 3 WHEN 2 THEN 'present' WHEN 1 THEN 'absent' END AS voice_monotony,
+    CASE c.voice_harshness & 3 WHEN 2 THEN 'present' WHEN 1 THEN 'absent' END AS voice_harshness,
+    CASE c.voice_pauses & 3 WHEN 2 THEN 'present' WHEN 1 THEN 'absent' END AS voice_pauses,
+    CASE c.smoking & 3 WHEN 2 THEN 'present' WHEN 1 THEN 'absent' END AS smoking,
+    CASE c.symptoms & 3 WHEN 2 THEN 'present' WHEN 1 THEN 'absent' END AS symptoms,
+    CASE c.covid & 3 WHEN 2 THEN 'present' WHEN 1 THEN 'absent' END AS covid,
+    CASE c.asthma & 3 WHEN 2 THEN 'present' WHEN 1 THEN 'absent' END AS asthma,
+    CASE c.copd & 3 WHEN 2 THEN 'present' WHEN 1 THEN 'absent' END AS copd,
+    CASE c.ptsd & 3 WHEN 2 THEN 'present' WHEN 1 THEN 'absent' END AS ptsd,
+    v.phq9,
+    v.phq8,
+    v.gad7,
+    v.ais,
+    v.mfi_general,
+    v.psqi,
+    v.moca,
+    v.mmse,
+    v.wais,
+    v.updrs,
+    v.hoehn_yahr,
+    v.alsfrs_r,
+    v.bdi2,
+    v.sds,
+    v.pcl_c,
+    v.vhi,
+    v.vhi10,
+    v.rsi,
+    v.alsfrs_speech,
+    v.alsfrs_swallowing,
+    v.updrs_speech,
+    v.updrs_motor
 FROM utterance AS u
 JOIN speaker AS s ON s.speaker_id = u.speaker_id
 LEFT JOIN person_split AS p ON p.person_id = s.person_id
-LEFT JOIN age AS a ON a.utt_id = u.utt_id
-LEFT JOIN said ON said.utt_id = u.utt_id
-LEFT JOIN measured ON measured.utt_id = u.utt_id;
+LEFT JOIN resolved_value AS v ON v.utt_id = u.utt_id
+LEFT JOIN resolved_state AS c ON c.utt_id = u.utt_id;
+
+CREATE VIEW fact AS
+WITH coded AS (
+    FROM (UNPIVOT resolved_state ON COLUMNS(* EXCLUDE (utt_id, speaker_no)) INTO NAME attribute VALUE code)
+),
+worded AS (
+    UNPIVOT (SELECT utt_id, accent, education, alcohol, medication_state, king_stage, emotion, emotion_intensity, intelligibility, speech_rate, articulation, voice_pitch, voice_onset FROM resolved_value)
+    ON COLUMNS(* EXCLUDE (utt_id)) INTO NAME attribute VALUE value
+)
+SELECT u.utt_id, 'sex' AS attribute, s.sex AS value
+FROM utterance AS u
+JOIN speaker AS s ON s.speaker_id = u.speaker_id
+WHERE s.sex IS NOT NULL
+UNION ALL
+SELECT utt_id, 'language', language FROM utterance WHERE language IS NOT NULL
+UNION ALL
+SELECT utt_id, 'age', bucket
+FROM (
+    SELECT
+        utt_id,
+        -- ages of 16 and 17, and ranges across a bound, are in no bucket
+        CASE
+            WHEN age_high < 16 THEN 'child'
+            WHEN age_low >= 18 AND age_high < 35 THEN 'young'
+            WHEN age_low >= 35 AND age_high < 60 THEN 'middle-aged'
+            WHEN age_low >= 60 THEN 'older'
+        END AS bucket
+    FROM resolved_value
+)
+WHERE bucket IS NOT NULL
+UNION ALL
+SELECT utt_id, attribute, CAST(value AS VARCHAR) FROM worded
+UNION ALL
+SELECT utt_id, attribute, if(code & 3 = 2, 'present', 'absent') FROM coded WHERE code & 3 <> 0
+UNION ALL
+SELECT c.utt_id, c.attribute || '_severity', i.word
+FROM coded AS c
+JOIN instrument AS i ON i.line = c.code >> 3
+WHERE i.word IS NOT NULL;
+
+-- What was measured: the mean over raters at the level that it was observed at (null: not of an utterance or session).
+CREATE VIEW measurement AS
+SELECT o.corpus, o.speaker_id, o.session_id, o.utt_id, o.attribute, s.instrument, avg(o.value_num) AS value, count(*) AS n
+FROM observation AS o
+JOIN attribute AS a ON a.attribute = o.attribute
+JOIN (
+    SELECT instrument, measures, min(low) AS low, max(high) AS high
+    FROM instrument
+    GROUP BY instrument, measures
+) AS s
+    ON s.measures = o.attribute
+    AND (lower(s.instrument) = lower(trim(o.instrument)) OR (o.instrument IS NULL AND a.kind = 'scale'))
+WHERE o.value_num BETWEEN s.low AND s.high
+GROUP BY ALL;

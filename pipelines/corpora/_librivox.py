@@ -18,7 +18,7 @@ from pipelines.corpora._base import RecipeError, Rows
 if TYPE_CHECKING:
     from pipelines.voices import Voice, Voices
 
-SEX = {"F": "female", "M": "male"}
+SEXES = frozenset({"F", "M"})
 
 # excluded_spk_list.txt of LibriTTS-P (github.com/line/LibriTTS-P): more than one person under one id
 BOTH_SEXES = frozenset({"1734", "2074", "2262", "3546", "3793", "4455", "6032", "8097", "8295"})
@@ -130,11 +130,11 @@ def _readers(path: Path, where: str, rows: Rows) -> dict[str, Reader]:
         if not line.strip() or line.startswith(";") or (tabbed and number == 1):
             continue
         fields = [field.strip() for field in (line.split("\t") if tabbed else line.split("|", 4))]
-        if len(fields) < (3 if tabbed else 4) or not fields[0].isdigit() or fields[1] not in SEX:
+        if len(fields) < (3 if tabbed else 4) or not fields[0].isdigit() or fields[1] not in SEXES:
             columns = "id, F or M, subset, name" if tabbed else "id | F or M | subset | minutes | name"
             rows.reject(f"{where}:{number}", f"row is not {columns}")
             continue
-        readers[fields[0]] = Reader(number, SEX[fields[1]], fields[2])
+        readers[fields[0]] = Reader(number, fields[1], fields[2])
     return readers
 
 

@@ -1,23 +1,25 @@
 """Free Spoken Digit Dataset: six men, 3,000 spoken English digits, 8 kHz WAV of half a second.
 
-``recordings/<digit>_<speaker>_<index>.wav`` beside ``metadata.py``. What to know:
+``recordings/<digit>_<speaker>_<index>.wav`` beside ``metadata.py``. What the release asks of a reader:
 
-* ``metadata.py`` is a Python dictionary. It is parsed as a literal and never run.
-* All speakers are male, so there is no task of sex; accent is ``<ISO-3 country>/<name>``, kept as it is.
-* The owners' test set is index 0 to 4 of every speaker: kept in the table, but not speaker-disjoint, so the
+- ``metadata.py`` is a Python dictionary. It is parsed as a literal and never run.
+- The owners' ids are first names: a speaker's id here is a hash of it, though the path holds the name.
+- All speakers are male, so there is no task of sex; accent is ``<ISO-3 country>/<name>``, kept as it is.
+- The owners' test set is index 0 to 4 of every speaker: kept in the table, but not speaker-disjoint, so the
   split of the system is its own.
-* The dataset grows: a speaker may be in ``recordings`` before ``metadata.py`` knows of him, and the reverse.
+- The dataset grows: a speaker may be in ``recordings`` before ``metadata.py`` knows of him, and the reverse.
 """
 
 from __future__ import annotations
 
 import ast
+import hashlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
-from pipelines.corpora._read import cell
+from pipelines.corpora._read import cell, visible
 from pipelines.schema import Tables
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ def scan(root: Path) -> Tables:
     rows = Rows("fsdd")
     people = _people(home / "metadata.py")
     heard = set()
-    for audio in sorted((home / "recordings").iterdir()):
+    for audio in visible((home / "recordings").iterdir()):
         path = audio.relative_to(root).as_posix()
         name = NAME.match(audio.name)
         if name is None:
@@ -52,9 +54,9 @@ def scan(root: Path) -> Tables:
         if person is None:
             rows.reject(path, "speaker not in metadata.py")
             continue
-        speaker = rows.speaker(name["speaker"], sex=cell(person.get("gender")))
-        if speaker not in heard:
-            heard.add(speaker)
+        speaker = rows.speaker(_owner_id(name["speaker"]), sex=cell(person.get("gender")))
+        if name["speaker"] not in heard:
+            heard.add(name["speaker"])
             rows.observe(speaker, "accent", cell(person.get("accent")), source="owner")
         language = cell(person.get("language")) or "english"
         rows.utterance(
@@ -64,10 +66,14 @@ def scan(root: Path) -> Tables:
             speech_task="digits",
             official_split="test" if int(name["index"]) <= LAST_TEST_INDEX else "train",
         )
-    silent = sum(f"fsdd:{name}" not in heard for name in people)
+    silent = sum(name not in heard for name in people)
     if silent:
         rows.reject((home / "metadata.py").relative_to(root).as_posix(), f"{silent} speakers without recordings")
     return rows.tables()
+
+
+def _owner_id(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:12]
 
 
 def _home(root: Path) -> Path:
@@ -100,7 +106,7 @@ def miniature(root: Path, voices: Voices) -> None:
             "accent": "DEU/German" if number % 2 else "USA/neutral",
             "language": "english",
         }
-        for index in (3, 7):
+        for index in (3, 7):  # trap: the owners' test set has the same speakers
             digit = (number + index) % 10
             wave = voices.say(voice, DIGITS[digit], seconds=0.6, take=index, rate=8000)
             voices.write(recordings / f"{digit}_{name}_{index}.wav", wave, 8000)
@@ -109,6 +115,7 @@ def miniature(root: Path, voices: Voices) -> None:
     voices.write(recordings / "4_nobody_0.wav", wave, 8000)
     voices.write(recordings / f"5_{name}.wav", wave, 8000)
     (recordings / "README.txt").write_text("Recordings go here.\n")
+    (recordings / f"._4_{name}_3.wav").write_bytes(b"\x00\x05\x16\x07")  # trap: a Mac's twin
     text = '"""A python dictionary to store meta-data about the speakers."""\n\nmetadata = ' + repr(metadata) + "\n"
     (root / "metadata.py").write_text(text, "utf-8")
 
@@ -132,4 +139,13 @@ CORPUS = Corpus(
     miniature=miniature,
     label="accent",
     epoch_share=0.05,  # 3,000 half-second digits of six men would drown every other corpus (our choice)
+    traps={
+        "metadata-is-code": "metadata.py is a Python dictionary: parsed, never run.",
+        "all-male": "All speakers are male, so there is no task of sex.",
+        "accent-with-country": "Accent is an ISO-3 country and a name: DEU/German.",
+        "test-by-index": "The owners' test set is index 0 to 4 of every speaker: not speaker-disjoint.",
+        "names-as-ids": "The owners' ids are first names.",
+        "grows": "A speaker may have recordings and no metadata, or the reverse.",
+        "files-of-a-mac": "Copies hold ._* files that are no audio.",
+    },
 )

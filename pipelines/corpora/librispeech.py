@@ -1,16 +1,22 @@
 """LibriSpeech (OpenSLR 12): LibriVox volunteers reading books, 2,484 readers, about 982 hours, 16 kHz FLAC.
 
-The owners' tree is ``LibriSpeech/<subset>/<reader>/<chapter>/<reader>-<chapter>-<number>.flac`` beside one
-``SPEAKERS.TXT``. What to know before reading it:
+::
 
-* ``SPEAKERS.TXT`` is padded with blanks around its pipes and starts with ``;`` comments. The last field is a
-  name and one name holds pipes itself, so a row is split four times and no more.
-* Sex is all it says of a reader: no age, no accent, no country. Names are not taken over.
-* The list always covers all seven subsets, also where only some were downloaded: readers of an absent
+    LibriSpeech/SPEAKERS.TXT
+    LibriSpeech/test-other/1688/142285/1688-142285-0000.flac      <reader>-<chapter>-<number>
+
+What the release asks of a reader:
+
+- ``SPEAKERS.TXT`` is padded with blanks around its pipes and starts with ``;`` comments. The last field is a
+  name and one name (reader 60) holds pipes itself, so a row is split four times and no more.
+- Sex is all it says of a reader: no age, no accent, no country. Names are not taken over.
+- The list always covers all seven subsets, also where only some were downloaded: readers of an absent
   subset are one reject, not a thousand.
-* LibriTTS-P found nine readers whose recordings hold both sexes; their sex is left unknown here.
-* Reader ids are LibriVox', so LibriTTS, MLS and Libri-Light hold the same people: person ``librivox:<id>``.
-* Copies made on a Mac hold ``._*`` files that are no audio.
+- LibriTTS-P found nine readers whose recordings hold both sexes; their sex is left unknown here.
+- Reader ids are LibriVox', so LibriTTS, MLS and Libri-Light hold the same people: person ``librivox:<id>``.
+- The subsets are the official split, which is speaker-disjoint: train-clean-100, train-clean-360,
+  train-other-500, dev and test, clean and other.
+- Copies made on a Mac hold ``._*`` files that are no audio.
 """
 
 from __future__ import annotations
@@ -51,9 +57,9 @@ def scan(root: Path) -> Tables:
 
 
 def miniature(root: Path, voices: Voices) -> None:
-    """Write a made-up LibriSpeech of about 24 readers, each with two utterances of one chapter."""
+    """Write a made-up LibriSpeech of about 12 readers, each with two utterances of one chapter."""
     home = root / "LibriSpeech"
-    cast = _librivox.made_up(voices, 24)
+    cast = _librivox.made_up(voices, 12)
     lines = [
         "; Some pipe(|) separated metadata about all LibriVox readers",
         ";ID  |SEX| SUBSET           |MINUTES| NAME",
@@ -61,7 +67,7 @@ def miniature(root: Path, voices: Voices) -> None:
     chapters = [";ID    |READER|MINUTES| SUBSET           | PROJ.|BOOK ID| CH. TITLE | PROJECT TITLE"]
     for index, person in enumerate(cast):
         voice, reader, chapter, subset = person.voice, person.reader, person.chapter, person.subset
-        name = "|CBX|Made Up" if index == 0 else f"Made Up {index}"
+        name = "|CBX|Made Up" if index == 0 else f"Made Up {index}"  # trap: pipes in a name
         lines.append(f"{reader:<5}| {voice.sex[0].upper()} | {subset:<17}| {0.10:.2f} | {name}")
         chapters.append(f"{chapter:<7}| {reader} | 0.10   | {subset:<17}| 1 | 1 | Chapter | Book")
         folder = home / subset / reader / chapter
@@ -69,6 +75,11 @@ def miniature(root: Path, voices: Voices) -> None:
             wave = voices.say(voice, take=take, rate=16000)
             voices.write(folder / f"{reader}-{chapter}-{take:04}.flac", wave, 16000)
         (folder / f"{reader}-{chapter}.trans.txt").write_text(f"{reader}-{chapter}-0000 MADE UP TEXT\n")
+    # trap: one id, two people
+    lines.append("2074 | F | train-clean-100  | 0.10 | Made Up")
+    for take, person in enumerate(cast[:2]):
+        wave = voices.say(person.voice, take=7, rate=16000)
+        voices.write(home / "train-clean-100" / "2074" / "700201" / f"2074-700201-{take:04}.flac", wave, 16000)
     # traps: a reader nobody recorded, a subset nobody downloaded, readers nobody listed, a Mac's leftovers
     lines += [
         "90991| F | train-clean-100  | 25.00 | Silent Reader",
@@ -100,4 +111,14 @@ CORPUS = Corpus(
     miniature=miniature,
     label="sex",
     official_splits=True,
+    traps={
+        "pipes-in-a-name": "SPEAKERS.TXT is separated by pipes, and one name holds pipes itself.",
+        "padded-list": "SPEAKERS.TXT starts with ; comments, and its cells are padded.",
+        "names": "The list holds names; none is taken over.",
+        "both-sexes": "Nine readers' recordings hold both sexes (LibriTTS-P).",
+        "same-people": "A reader id is LibriVox', so the readers are also in LibriTTS, MLS and Libri-Light.",
+        "absent-subsets": "The list covers all seven subsets, also where only some were downloaded.",
+        "sex-only": "There is no age, no accent and no country.",
+        "files-of-a-mac": "Copies hold ._*.flac files that are no audio.",
+    },
 )

@@ -1,13 +1,21 @@
 """speechocean762 (OpenSLR 101): 250 Mandarin speakers, half of them children, reading English sentences.
 
-Kaldi-style lists in ``train`` and ``test`` (``utt2spk``, ``wav.scp``, ``spk2age``, ``spk2gender``), audio in
-``WAVE/SPEAKER<4 digits>/0<speaker><item>.WAV`` (16 kHz mono, upper-case ending). What to know:
+::
 
-* The speaker ids are four digits with leading zeros: text, never numbers.
-* ``utt2spk`` is separated by a blank, the other lists by a tab: split on any white space.
-* The full release holds 245 recordings that no list names; the lists decide, the rest are rejects.
-* Ages are 6 to 15 and 19 to 43: children and adults with nobody between.
-* ``resource/scores.json`` (too large for some copies) holds the experts' scores; fluency is taken, 0 to 10.
+    train/utt2spk  train/wav.scp  train/spk2age  train/spk2gender        and the same in test
+    WAVE/SPEAKER0001/000010011.WAV                                       0<speaker><item>, 16 kHz mono
+    resource/scores.json                                                 the experts' scores, not in all copies
+
+What the release asks of a reader:
+
+- The speaker ids are four digits with leading zeros: text, never numbers.
+- ``utt2spk`` is separated by a blank, the other lists by a tab: split on any white space.
+- Audio has an upper-case ending, and its name repeats the speaker.
+- The full release holds 245 recordings that no list names; the lists decide, the rest are rejects.
+- Ages are 6 to 15 and 19 to 43: children and adults with nobody between.
+- ``resource/scores.json`` (too large for some copies) holds the experts' scores; fluency is taken, 0 to 10.
+- The language spoken is English, the speakers' own is Mandarin.
+- The owners' split is speaker-disjoint, 125 speakers each.
 """
 
 from __future__ import annotations
@@ -25,7 +33,7 @@ if TYPE_CHECKING:
     from pipelines.voices import Voices
 
 PATH = re.compile(r"^WAVE/SPEAKER(?P<speaker>\d{4})/0(?P=speaker)\d{4}\.WAV$")
-SEX = {"m": "male", "f": "female"}
+SEXES = frozenset({"m", "f"})
 SPLITS = ("train", "test")
 
 
@@ -77,8 +85,7 @@ def _scan_split(rows: Rows, folder: Path, here: set[str], prefix: str, fluency: 
         elif (parts := PATH.match(path)) is None or parts["speaker"] != owner_id:
             rows.reject(prefix + path, "path does not name the speaker that utt2spk gives")
         else:
-            sex = (sexes.get(owner_id) or "").casefold()
-            speaker = rows.speaker(owner_id, sex=SEX.get(sex), native_language="zh")
+            speaker = rows.speaker(owner_id, sex=sexes.get(owner_id), native_language="zh")
             utt_id = rows.utterance(
                 prefix + path,
                 speaker,
@@ -89,7 +96,7 @@ def _scan_split(rows: Rows, folder: Path, here: set[str], prefix: str, fluency: 
             )
             rows.observe(speaker, "fluency", fluency.get(utterance), unit="points", utt_id=utt_id, source="rater")
     for owner_id in sorted(set(speakers.values())):
-        if number(ages.get(owner_id)) is None or (sexes.get(owner_id) or "").casefold() not in SEX:
+        if number(ages.get(owner_id)) is None or sexes.get(owner_id) not in SEXES:
             rows.reject(f"{prefix}{split}/spk2age", f"speaker {owner_id}: no age in years or no sex (m, f)")
     return set(paths.values())
 
@@ -120,9 +127,9 @@ def _fluency(path: Path) -> dict[str, float]:
 
 
 def miniature(root: Path, voices: Voices) -> None:
-    """Write a made-up speechocean762: about 12 children and 12 adults, two utterances each."""
-    children = voices.cast("speechocean762-children", 12, "en", ages=(6, 15))
-    adults = voices.cast("speechocean762-adults", 12, "en", ages=(19, 43))
+    """Write a made-up speechocean762: six children and six adults, two utterances each."""
+    children = voices.cast("speechocean762-children", 6, "en", ages=(6, 15))[:6]
+    adults = voices.cast("speechocean762-adults", 6, "en", ages=(19, 43))[:6]
     lists: dict[str, list[str]] = {
         f"{split}/{name}": [] for split in SPLITS for name in ("utt2spk", "wav.scp", "spk2age", "spk2gender", "text")
     }
@@ -130,10 +137,10 @@ def miniature(root: Path, voices: Voices) -> None:
     for cast, first in ((children, 11), (adults, 5011)):
         ranks = {"female": 0, "male": 0}
         for index, voice in enumerate(cast):
-            split = SPLITS[ranks[voice.sex] // 2 % 2]  # both splits hear both sexes
+            split = SPLITS[ranks[voice.sex] % 2]  # both splits hear both sexes
             ranks[voice.sex] += 1
-            speaker = f"{first + index:04}"
-            lists[f"{split}/spk2age"].insert(0, f"{speaker}\t{voice.age}")  # not sorted, as the owners' is not
+            speaker = f"{first + index:04}"  # trap: leading zeros
+            lists[f"{split}/spk2age"].insert(0, f"{speaker}\t{voice.age}")  # trap: not sorted; a tab
             lists[f"{split}/spk2gender"].append(f"{speaker}\t{voice.sex[0]}")
             for take in range(3):
                 utterance = f"0{speaker}{take + 1:04}"
@@ -142,7 +149,7 @@ def miniature(root: Path, voices: Voices) -> None:
                     voices.write(root / path, voices.say(voice, take=take, rate=16000), 16000)
                 elif index % 6:
                     continue  # trap: a few third recordings are listed, and nobody has them
-                lists[f"{split}/utt2spk"].append(f"{utterance} {speaker}")
+                lists[f"{split}/utt2spk"].append(f"{utterance} {speaker}")  # trap: a blank
                 lists[f"{split}/wav.scp"].append(f"{utterance}\t{path}")
                 lists[f"{split}/text"].append(f"{utterance}\tMADE UP TEXT")
                 scores[utterance] = {
@@ -181,4 +188,14 @@ CORPUS = Corpus(
     miniature=miniature,
     label="sex",
     official_splits=True,
+    traps={
+        "leading-zeros": "Speaker ids are four digits with leading zeros: text, never numbers.",
+        "blanks-and-tabs": "utt2spk is separated by a blank, the other lists by a tab, and they are not sorted alike.",
+        "orphans": "The full release holds 245 recordings that no list names.",
+        "listed-without-audio": "Partial copies lack recordings that the lists name.",
+        "upper-case": "Audio ends in .WAV, and its name is 0, the speaker and an item.",
+        "children-and-adults": "Ages are 6 to 15 and 19 to 43, with nobody between.",
+        "scores-may-be-absent": "resource/scores.json is too large for some copies.",
+        "not-the-own-language": "The speakers read English; their own language is Mandarin.",
+    },
 )

@@ -140,6 +140,7 @@ CORPUS = Corpus(
         "commas-in-names": "Fifteen names hold commas, which matters where commas separate the cells.",
         "test-speakers-without-audio": "The table lists 120 test speakers, the audio holds 118.",
         "no-common-root": "Archives unpack to dev/aac and aac, and mirrors drop aac/.",
+        "aac": "M4A is not read by libsndfile, and decodes to up to 2,112 samples more.",
         "converted-in-place": "A segment may be there as .m4a and as .wav.",
         "wrong-sex": "The table has known errors of sex; the enrichment's sources may contradict it.",
         "age-of-a-video": "An age holds for a video, joined on speaker and video, and most videos have none.",

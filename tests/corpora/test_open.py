@@ -192,6 +192,7 @@ def test_speechocean_unknown_age_stays_unknown(ocean):
 
 ERAS = {
     "1-4": "client_id path sentence up_votes down_votes age gender accent",
+    "5.0": "path client_id age gender accent locale segment sentence up_votes down_votes",
     "5-7": "client_id path sentence up_votes down_votes age gender accent locale segment",
     "8-12": "client_id path sentence up_votes down_votes age gender accents locale segment",
     "13-16": "client_id path sentence up_votes down_votes age gender accents variant locale segment",

@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from pipelines import audio
 from pipelines.corpora import voxceleb2
 from pipelines.corpora._base import RecipeError
 
@@ -106,6 +107,13 @@ def test_a_segment_converted_in_place_is_one(one):
     assert tables.utterances.height == 3
     place = f"dev/aac/id00012/{VIDEO}/00001"
     assert rejects(tables) == {f"{place}.wav": f"second copy of {place}.m4a"}
+
+
+@pytest.mark.trap("voxceleb2.aac")
+def test_a_segment_can_be_heard(root, tables):
+    wave, rate = audio.decode(root / tables.utterances["path"][0])
+    assert rate == 16000
+    assert 0 <= len(wave) - 3 * rate <= 2112
 
 
 @pytest.mark.trap("voxceleb2.utt2age", "voxceleb2.age-of-a-video")

@@ -7,10 +7,12 @@ stated fact.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 
+import numpy as np
 import polars as pl
+
+from pipelines.spool import Spool
 
 SPEAKER: Mapping[str, pl.DataType] = {
     "corpus": pl.String(),
@@ -68,80 +70,98 @@ class SchemaError(ValueError):
     """A recipe returned tables that break the contract; the message names corpus, table and rows."""
 
 
-@dataclass(frozen=True)
-class Tables:
-    """What one corpus holds: ``speakers``, ``utterances``, ``observations`` and ``rejects``."""
+Table = pl.DataFrame | Spool
+NAMES = ("speaker", "utterance", "observation", "reject")
+COLUMNS = dict(zip(NAMES, (SPEAKER, UTTERANCE, OBSERVATION, REJECT), strict=True))
 
-    speakers: pl.DataFrame
-    utterances: pl.DataFrame
-    observations: pl.DataFrame
-    rejects: pl.DataFrame
+
+class Tables:
+    """What one corpus holds. `batches` reads a table of any size in flat memory; the properties hold it whole."""
+
+    def __init__(self, speakers: Table, utterances: Table, observations: Table, rejects: Table) -> None:
+        self._tables = dict(zip(NAMES, (speakers, utterances, observations, rejects), strict=True))
+
+    def batches(self, name: str) -> Iterator[pl.DataFrame]:
+        """The rows of the table ``speaker``, ``utterance``, ``observation`` or ``reject``, one frame at least."""
+        table = self._tables[name]
+        return iter((table,)) if isinstance(table, pl.DataFrame) else table.batches()
+
+    def height(self, name: str) -> int:
+        """How many rows the table ``name`` has."""
+        return self._tables[name].height
+
+    @property
+    def speakers(self) -> pl.DataFrame:
+        """Table ``speaker``."""
+        return self._whole("speaker")
+
+    @property
+    def utterances(self) -> pl.DataFrame:
+        """Table ``utterance``."""
+        return self._whole("utterance")
+
+    @property
+    def observations(self) -> pl.DataFrame:
+        """Table ``observation``."""
+        return self._whole("observation")
+
+    @property
+    def rejects(self) -> pl.DataFrame:
+        """Table ``reject``."""
+        return self._whole("reject")
+
+    def _whole(self, name: str) -> pl.DataFrame:
+        table = self._tables[name]
+        return table if isinstance(table, pl.DataFrame) else pl.concat(table.batches())
 
 
 def validate(corpus: str, tables: Tables) -> Tables:
-    """Return ``tables`` unchanged, or raise `SchemaError` saying what breaks the contract and where."""
-    for name, frame, columns in (
-        ("speaker", tables.speakers, SPEAKER),
-        ("utterance", tables.utterances, UTTERANCE),
-        ("observation", tables.observations, OBSERVATION),
-        ("reject", tables.rejects, REJECT),
-    ):
-        if dict(frame.schema) != dict(columns):
-            wrong = sorted(set(frame.schema.items()) ^ set(columns.items()), key=str)
-            raise SchemaError(f"{corpus}: table {name} has other columns or types than its schema: {wrong}")
-    speakers, utterances, observations = tables.speakers, tables.utterances, tables.observations
+    """Return ``tables`` unchanged, or raise `SchemaError` saying what breaks the contract and where.
+
+    Memory is flat but for eight bytes an utterance.
+    """
+    for name, columns in COLUMNS.items():
+        for batch in tables.batches(name):
+            if dict(batch.schema) != dict(columns):
+                wrong = sorted(set(batch.schema.items()) ^ set(columns.items()), key=str)
+                raise SchemaError(f"{corpus}: table {name} has other columns or types than its schema: {wrong}")
+    speakers = tables.speakers
     _refuse(corpus, "speaker", "speaker_id twice", speakers.filter(pl.col("speaker_id").is_duplicated()))
     _refuse(corpus, "speaker", "no person_id", speakers.filter(pl.col("person_id").is_null()))
-    _refuse(corpus, "utterance", "utt_id twice", utterances.filter(pl.col("utt_id").is_duplicated()))
-    _refuse(
-        corpus,
-        "utterance",
-        "speaker_id not in table speaker",
-        utterances.join(speakers, on="speaker_id", how="anti"),
-    )
-    _refuse(
-        corpus,
-        "observation",
-        "speaker_id not in table speaker",
-        observations.join(speakers, on="speaker_id", how="anti"),
-    )
-    _refuse(
-        corpus,
-        "observation",
-        "neither value nor value_num",
-        observations.filter(pl.col("value").is_null() & pl.col("value_num").is_null()),
-    )
-    _refuse(
-        corpus,
-        "observation",
-        f"source not one of {sorted(SOURCES)}",
-        observations.filter(~pl.col("source").is_in(sorted(SOURCES))),
-    )
-    _refuse(
-        corpus,
-        "utterance",
-        f"official_split not one of {SPLITS}",
-        utterances.filter(~pl.col("official_split").is_in(list(SPLITS))),
-    )
-    _refuse(
-        corpus,
-        "utterance",
-        f"speech_task not one of {sorted(SPEECH_TASKS)}",
-        utterances.filter(~pl.col("speech_task").is_in(sorted(SPEECH_TASKS))),
-    )
-    _refuse(
-        corpus,
-        "utterance",
-        "end_s not after start_s",
-        utterances.filter(pl.col("end_s") <= pl.col("start_s")),
-    )
-    _refuse(
-        corpus,
-        "utterance",
-        "path leaves the corpus folder",
-        utterances.filter(pl.col("path").str.starts_with("/") | pl.col("path").str.split("/").list.contains("..")),
-    )
+    _refuse(corpus, "utterance", "utt_id twice", _twice(tables))
+    for name, rules in (("utterance", UTTERANCE_RULES), ("observation", OBSERVATION_RULES)):
+        for batch in tables.batches(name):
+            strangers = batch.join(speakers, on="speaker_id", how="anti")
+            _refuse(corpus, name, "speaker_id not in table speaker", strangers)
+            for what, broken in rules.items():
+                _refuse(corpus, name, what, batch.filter(broken))
     return tables
+
+
+UTTERANCE_RULES = {
+    f"official_split not one of {SPLITS}": ~pl.col("official_split").is_in(list(SPLITS)),
+    f"speech_task not one of {sorted(SPEECH_TASKS)}": ~pl.col("speech_task").is_in(sorted(SPEECH_TASKS)),
+    "end_s not after start_s": pl.col("end_s") <= pl.col("start_s"),
+    "path leaves the corpus folder": pl.col("path").str.starts_with("/")
+    | pl.col("path").str.contains(r"(^|/)\.\.(/|$)"),
+}
+OBSERVATION_RULES = {
+    "neither value nor value_num": pl.col("value").is_null() & pl.col("value_num").is_null(),
+    f"source not one of {sorted(SOURCES)}": ~pl.col("source").is_in(sorted(SOURCES)),
+}
+
+
+def _twice(tables: Tables) -> pl.DataFrame:
+    """The utterances whose id stands twice. Ids are compared by 64-bit hash first: equal hashes are looked at."""
+    hashes = [batch["utt_id"].hash().to_numpy() for batch in tables.batches("utterance")]
+    values, counts = np.unique(np.concatenate(hashes), return_counts=True)
+    suspects = pl.Series(values[counts > 1], dtype=pl.UInt64)
+    if suspects.is_empty():
+        return pl.DataFrame(schema=dict(UTTERANCE))
+    rows = pl.concat(
+        batch.filter(batch["utt_id"].hash().is_in(suspects.implode())) for batch in tables.batches("utterance")
+    )
+    return rows.filter(pl.col("utt_id").is_duplicated())
 
 
 def _refuse(corpus: str, table: str, what: str, rows: pl.DataFrame) -> None:

@@ -1,8 +1,8 @@
 """Build ``meta.db``: the tables of all corpora, folded into one vocabulary, for DuckDB.
 
-The SQL is in ``warehouse/sql/*.sql`` and runs in the order of its numbers. Files from 30 to 48 run once for each part of
-the house (some small corpora together, or a share of the people of a large one), so that memory does not grow with it;
-after 49, `pipelines.split` gives every person a split; then the rest runs. The new file replaces the old one in one
+The SQL is in ``warehouse/sql/*.sql`` and runs in the order of its numbers. Files from 30 to 48 run once for each part
+of the house (some small corpora together, or a share of the people of a large one), so that memory does not grow with
+it; after 49, `pipelines.split` gives every person a split; then the rest runs. The new file replaces the old one in one
 step, so whoever has the old one open reads on undisturbed. A build whose inputs did not change is skipped.
 """
 

@@ -1,16 +1,19 @@
-"""The two tables that `make test` ends with: what each recipe read from its miniature, and which test covers which trap.
+"""The two tables that `make test` ends with: what each recipe read, and which test covers which trap.
 
 They are made from the tests that ran, by way of their recorded properties, so they also come through pytest-xdist.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 from _pytest.terminal import TerminalReporter
 
 from pipelines.corpora._base import corpora
+
+os.environ.pop("SLAP_RAW", None)  # the tests are of the recipes, not of the cohorts that somebody has
 
 
 @pytest.fixture(autouse=True)

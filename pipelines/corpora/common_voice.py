@@ -122,7 +122,8 @@ def _locale_folders(root: Path, rows: Rows) -> list[Path]:
     found = {clips.parent for pattern in patterns for clips in root.glob(f"{pattern}clips") if clips.is_dir()}
     found = {folder for folder in found if any((folder / f"{name}.tsv").is_file() for name in LISTS)}
     if not found:
-        instead = "".join(f"; {reject['path']}: {reject['reason']}" for reject in rows.rejects)
+        seen = rows.tables().rejects.select("path", "reason").iter_rows()
+        instead = "".join(f"; {path}: {reason}" for path, reason in seen)
         wanted = "no validated.tsv beside a clips folder"
         raise RecipeError(f"{wanted} below {root}: unpack cv-corpus-*.tar.gz there{instead}")
     return sorted(found)
@@ -264,10 +265,8 @@ def _add_speakers(rows: Rows, clients: dict[str, Client]) -> None:
             rows.reject(seen.first[ages[-1]], f"contributor is in the {ages[-1]} here, in the {ages[0]} elsewhere")
         if len(seen.splits) > 1:
             divided.add(speaker)
-    for utterance in rows.utterances if divided else ():
-        if utterance["speaker_id"] in divided:
-            utterance["official_split"] = None
     if divided:
+        rows.take_back_splits(divided)
         rows.reject(".", f"{len(divided)} contributors are in two splits of two locales: in none of them here")
 
 

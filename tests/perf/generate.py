@@ -23,7 +23,8 @@ SPEAKER = """
     ('smoking', NULL, 'self-report', ['y', 'n', 'True', 'False', 'casual smoker', 'pipe on Sundays'], 0, 0),
     ('asthma', NULL, 'self-report', ['yes', 'no', '1', '0'], 0, 0),
     ('parkinson', NULL, 'clinician', ['present', 'absent'], 0, 0),
-    ('accent', NULL, 'self-report', ['us', 'england', 'India and South Asia (India, Pakistan, Sri Lanka)', 'Kölsch'], 0, 0),
+    ('accent', NULL, 'self-report', ['us', 'england', 'Southern African (South Africa, Zimbabwe, Namibia)', 'Kölsch'],
+     0, 0),
     ('age_range', NULL, 'self-report', ['twenties', 'fourties', '26-35', 'sixties'], 0, 0),
     ('education', NULL, 'self-report', ['University', 'Secondary', 'High school'], 0, 0)
 """
@@ -97,7 +98,8 @@ def _corpus(con: duckdb.DuckDBPyConnection, folder: Path, name: str, speakers: i
         f"""
         SELECT utt_id, '{name}' AS corpus, speaker_id, session_id, 'audio/' || i || '/' || k || '.wav' AS path,
                NULL::DOUBLE AS start_s, NULL::DOUBLE AS end_s, NULL::INTEGER AS channel,
-               ['en', 'cmn', 'de', 'fr'][(1 + hash(i) % 4)::BIGINT] AS language, 'read' AS speech_task, NULL::VARCHAR AS device,
+               ['en', 'cmn', 'de', 'fr'][(1 + hash(i) % 4)::BIGINT] AS language, 'read' AS speech_task,
+               NULL::VARCHAR AS device,
                DATE '2020-06-01' AS recorded_on, NULL::VARCHAR AS official_split,
                CASE WHEN hash(i) % 3 = 0 THEN (2020 - birth_year)::DOUBLE END AS age
         FROM said ORDER BY i, k

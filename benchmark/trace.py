@@ -17,7 +17,7 @@ import polars as pl
 from benchmark.embed import shard_hash
 from benchmark.evaluate import Score, code_hash
 from benchmark.task import TaskError, load_tasks, rows
-from slap_model.manifest import Manifest, ManifestError
+from slap_model.manifest import Manifest, ManifestError, withdrawn_on
 
 SHOWN = 5  # hashes of raw files
 
@@ -173,6 +173,8 @@ def _manifest(trace: _Trace, warehouse: Path, score: Score) -> None:
         return
     trace.check("hash", stated, "" if manifest.hash == stated else "manifest changed since training")
     trace.line("trained on", f"{', '.join(manifest.shares)}; languages {', '.join(manifest.trained_on['languages'])}")
+    if day := withdrawn_on(file):
+        trace.line("withdrawn", f"{day}: a speaker of its shards; the training had heard the speaker")
     content = json.loads(file.read_text())
     trace.check("shards", *_listed_shards(manifest))
     for name in ("facts", "captions", "vectors"):

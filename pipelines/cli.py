@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import sys
 import time
 import warnings
@@ -116,6 +117,47 @@ def trace(score: str) -> None:
         click.echo(trace_score(_settings(None).warehouse, score))
     except TraceError as error:
         raise click.ClickException(str(error)) from error
+
+
+@main.command()
+@click.argument("corpus")
+@click.argument("speaker")
+@click.option("--dry-run", is_flag=True, help="show what would go, and change nothing")
+@click.option("--yes", is_flag=True, help="do not ask")
+def withdraw(corpus: str, speaker: str, dry_run: bool, yes: bool) -> None:
+    """Remove SPEAKER of CORPUS (the owner's id, or a speaker_id) from everything that runs have made, for good.
+
+    The whole person goes, in all corpora. No run may be going on. A command that was broken off is run again.
+    """
+    from pipelines import withdraw as withdrawing
+    from pipelines.corpora._base import corpora as recipes
+    from pipelines.withdrawals import WithdrawalError
+
+    settings = withdrawing.of_last_run(_settings(None))
+    known = sorted({*recipes(), *(card.parent.name for card in settings.tables.glob("*/corpus.json"))})
+    if corpus not in known:
+        raise click.ClickException(f"no corpus {corpus!r}; known: {', '.join(known)}")
+    try:
+        found = withdrawing.find(settings, corpus, speaker)
+        for line in withdrawing.describe(found):
+            click.echo(line)
+        if dry_run:
+            return
+        if not yes:
+            click.confirm("\nRemove all of this? It cannot be undone", abort=True)
+        row = withdrawing.remove(settings, found)
+    except withdrawing.UnknownSpeakerError as error:
+        gone = withdrawing.row_of(settings, corpus, speaker)
+        if gone is None:
+            raise click.ClickException(str(error)) from error
+        click.echo(f"withdrawn on {gone.finished}: nothing of the speaker is left in {settings.warehouse}")
+        return
+    except (WithdrawalError, sqlite3.OperationalError, OSError) as error:
+        raise click.ClickException(
+            f"{error}; mend the cause (is Dagster running?) and run the command again"
+        ) from error
+    click.echo(f"\nRemoved on {row.finished}; listed, without a name, in {settings.warehouse / 'withdrawals.csv'}")
+    click.echo("The next run makes anew what was computed with the speaker, and trains on the shards that are left.")
 
 
 def _settings(mode: Mode | None) -> Settings:

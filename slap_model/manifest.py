@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+WITHDRAWN = ".withdrawn"  # ending of the mark beside a manifest; it holds the day
+
 
 class ManifestError(ValueError):
     """A manifest, or a file it names, that cannot be used; the message names the file."""
@@ -60,3 +62,9 @@ class Manifest:
 def manifest_hash(values: Mapping[str, Any]) -> str:
     """Hash of a manifest's content, independent of layout."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def withdrawn_on(path: Path) -> str:
+    """The day when a speaker in the manifest's shards withdrew; "" where nobody did."""
+    mark = path.with_suffix(WITHDRAWN)
+    return mark.read_text().strip() if mark.is_file() else ""

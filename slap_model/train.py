@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Subset
 
 from slap_model import config
 from slap_model.data import TrainingSet
-from slap_model.manifest import Manifest, ManifestError
+from slap_model.manifest import Manifest, ManifestError, withdrawn_on
 from slap_model.model import CheckpointError, Slap, SlapTask, newest_checkpoint
 
 
@@ -210,6 +210,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = config.load(options.config, options.overrides)
         manifest = Manifest.load(options.manifest)
+        if day := withdrawn_on(options.manifest):
+            raise ManifestError(
+                f"{options.manifest}: a speaker of its shards withdrew on {day}, so they are no longer those it lists; "
+                "materialise the asset `manifest` and train on the new one"
+            )
         final = train(settings, manifest, options.out)
     except (config.ConfigError, ManifestError, TrainingError) as error:
         print(f"error: {error}", file=sys.stderr)

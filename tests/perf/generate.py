@@ -19,7 +19,7 @@ UTTERANCES_A_SPEAKER = 20
 SPEAKER = """
     ('phq9', 'PHQ-9', 'self-report', NULL, 0, 27), ('gad7', 'GAD-7', 'self-report', NULL, 0, 21),
     ('ais', 'AIS', 'self-report', NULL, 0, 24), ('mfi_general', 'MFI', 'self-report', NULL, 4, 20),
-    ('moca', 'MoCA', 'clinician', NULL, 0, 30), ('psqi', 'PSQI', 'self-report', NULL, 0, 21),
+    ('moca', 'MoCA', 'clinician', NULL, 0, 30), ('anxiety', NULL, 'self-report', ['yes', 'no'], 0, 0),
     ('smoking', NULL, 'self-report', ['y', 'n', 'True', 'False', 'casual smoker', 'pipe on Sundays'], 0, 0),
     ('asthma', NULL, 'self-report', ['yes', 'no', '1', '0'], 0, 0),
     ('parkinson', NULL, 'clinician', ['present', 'absent'], 0, 0),
@@ -39,7 +39,7 @@ UTTERANCE = """
     ('voice_nasality', NULL, 'rater', ['present', 'absent'], 0, 0),
     ('voice_monotony', NULL, 'rater', ['present', 'absent'], 0, 0),
     ('emotion', NULL, 'acted', ['happy', 'ANG', 'Neutral', 'sadness', 'wistful'], 0, 0),
-    ('fluency', NULL, 'rater', NULL, 0, 10), ('audio_quality', NULL, 'owner', NULL, 0, 2)
+    ('fluency', NULL, 'rater', NULL, 0, 10), ('voice_nasality', NULL, 'self-report', ['1', '0'], 0, 0)
 """
 
 
@@ -79,10 +79,11 @@ def _corpus(con: duckdb.DuckDBPyConnection, folder: Path, name: str, speakers: i
     def observed(level: str, rows: str, key: str, session: str, utterance: str) -> str:
         return f"""
             SELECT '{name}' AS corpus, r.speaker_id, {session} AS session_id, {utterance} AS utt_id, a.attribute,
-                   a.words[(1 + hash({key}, a.attribute) % len(a.words))::BIGINT] AS value,
+                   a.words[(1 + hash({key}, a.attribute, a.source) % len(a.words))::BIGINT] AS value,
                    CASE WHEN a.words IS NULL THEN
-                       (CASE WHEN hash({key}, a.attribute, 'out') % 100 = 0 THEN a.high + 100
-                             ELSE a.low + (hash({key}, a.attribute) % (a.high - a.low + 1))::BIGINT END)::DOUBLE
+                       (CASE WHEN hash({key}, a.attribute, a.source, 'out') % 100 = 0 THEN a.high + 100
+                             ELSE a.low + (hash({key}, a.attribute, a.source) % (a.high - a.low + 1))::BIGINT
+                        END)::DOUBLE
                    END AS value_num,
                    NULL::VARCHAR AS unit, a.instrument, a.source, NULL::VARCHAR AS rater
             FROM {rows} AS r, (VALUES {level}) AS a(attribute, instrument, source, words, low, high)

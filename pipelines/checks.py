@@ -3,6 +3,7 @@
 import dagster as dg
 
 from pipelines import warehouse
+from pipelines.assets import common
 from pipelines.resources import Slap
 
 
@@ -28,6 +29,21 @@ def labels_known(slap: Slap) -> dg.AssetCheckResult:
         metadata={
             "unknown": dg.MetadataValue.md("\n".join(f"- {finding}" for finding in unknown) or "none"),
             "what_to_do": "add the word to warehouse/vocabulary/words.csv or attributes.csv, or mend the recipe",
+        },
+    )
+
+
+@dg.asset_check(asset="meta_db", description="Every cohort in the raw folder is part of this graph.")
+def cohorts_in_graph(slap: Slap) -> dg.AssetCheckResult:
+    """Warns of cohorts that came after the graph was made, or lie in the folder that the resource's ``raw`` names."""
+    settings = slap.settings()
+    missing = common.left_out(settings)
+    return dg.AssetCheckResult(
+        passed=not missing,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "cohorts_without_assets": ", ".join(missing) or "none",
+            "what_to_do": f"set SLAP_RAW={settings.raw} where Dagster is started, and reload the code location",
         },
     )
 

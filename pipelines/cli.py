@@ -53,11 +53,40 @@ def run(raw: Path | None, config: str | None, overrides: tuple[str, ...], only: 
 @main.command()
 @click.option("--markdown", is_flag=True, help="as the table of the README")
 def corpora(markdown: bool) -> None:
-    """List the corpora that have a recipe, with languages, roles and licence."""
-    from pipelines.corpora._base import corpora as recipes
+    """List the corpora that have a recipe and the cohorts in SLAP_RAW, with languages, roles and licence."""
+    from pipelines.corpora import _base
 
-    for line in corpus_table(recipes().values()) if markdown else map(corpus_line, recipes().values()):
+    lines = corpus_table(_base.recipes().values()) if markdown else map(corpus_line, _base.corpora().values())
+    for line in lines:
         click.echo(line)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def check(folder: Path) -> None:
+    """Read a corpus FOLDER, yours or a known one, and say what is understood and what is wrong."""
+    from pipelines import cohort
+    from pipelines.corpora._base import RecipeError
+    from pipelines.schema import SchemaError
+
+    try:
+        click.echo("\n".join(cohort.check(folder)))
+    except (RecipeError, SchemaError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.command("new-cohort")
+@click.argument("folder", type=click.Path(path_type=Path))
+def new_cohort(folder: Path) -> None:
+    """Write a corpus.toml to fill in into a FOLDER that holds metadata.csv (or .tsv, .xlsx, .parquet)."""
+    from pipelines import cohort
+    from pipelines.corpora._base import RecipeError
+
+    try:
+        path = cohort.new(folder)
+    except RecipeError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"{path} is written: fill it in, then `slap check {folder}`")
 
 
 def corpus_line(corpus: Corpus) -> str:
@@ -93,7 +122,7 @@ def corpus_table(recipes: Iterable[Corpus]) -> list[str]:
 def download(corpus: str | None, to: Path | None, only: tuple[str, ...], accept_licence: bool) -> None:
     """Download CORPUS as its owners release it, or say how to get it; without CORPUS, list what there is."""
     from pipelines import download as downloads
-    from pipelines.corpora._base import corpora as recipes
+    from pipelines.corpora._base import recipes
 
     try:
         if corpus is None:

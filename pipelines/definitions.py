@@ -23,7 +23,7 @@ definitions = dg.Definitions(
         benchmark.scores,
         benchmark.leaderboard,
     ],
-    asset_checks=[checks.one_split_per_person, checks.labels_known, checks.board_complete],
+    asset_checks=[checks.one_split_per_person, checks.labels_known, checks.cohorts_in_graph, checks.board_complete],
     jobs=[jobs.demo, jobs.run],
     resources={"slap": Slap(), "pipes": dg.PipesSubprocessClient()},
     loggers={"console": console},

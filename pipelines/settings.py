@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pipelines.corpora._base import corpora
+from pipelines.corpora._base import Corpus, corpora, recipes
+from pipelines.corpora._vocabulary import nearest
 from slap_model import config
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -37,6 +38,11 @@ class Settings:
     train_on: tuple[str, ...] = ("train",)  # roles of the corpora that are trained on
     only: tuple[str, ...] = ()  # corpora to use; empty: all
     seed: int = 0
+
+    @property
+    def corpora(self) -> dict[str, Corpus]:
+        """Every corpus that may take part: the recipes, and in a real run the cohorts in ``raw``."""
+        return corpora(self.raw) if self.mode == "real" else recipes()
 
     @property
     def tables(self) -> Path:
@@ -109,9 +115,10 @@ def from_environment(mode: Mode, environment: Mapping[str, str] = os.environ) ->
         train_on=("train",) if mode == "demo" else ("train", "open"),
         only=tuple(filter(None, given("SLAP_ONLY").split(","))),
     )
-    unknown = set(settings.only) - set(corpora())
+    unknown = sorted(set(settings.only) - set(settings.corpora))
     if unknown:
-        raise SettingsError(f"SLAP_ONLY names {', '.join(sorted(unknown))}; known: {', '.join(corpora())}")
+        named = ", ".join(f"{name}{nearest(name, settings.corpora, ())}" for name in unknown)
+        raise SettingsError(f"SLAP_ONLY names {named}; known: {', '.join(settings.corpora)}")
     try:
         config.load(settings.config, settings.overrides)
     except config.ConfigError as error:

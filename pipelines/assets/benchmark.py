@@ -13,7 +13,6 @@ from benchmark.task import Task, load_tasks
 from pipelines import ingest, meta
 from pipelines.assets import common
 from pipelines.assets.model import run_folder
-from pipelines.corpora._base import corpora
 from pipelines.resources import Slap
 from pipelines.settings import Settings
 
@@ -174,5 +173,5 @@ def tasks(settings: Settings) -> tuple[Task, ...]:
 
 def benchmark_shards(settings: Settings) -> dict[str, list[Path]]:
     """The tars of every corpus that a task asks for, by corpus."""
-    asked = {task.corpus for task in tasks(settings)} & set(corpora())
+    asked = {task.corpus for task in tasks(settings)} & set(settings.corpora)
     return {name: sorted((settings.shards / name).glob("*.tar")) for name in sorted(asked)}

@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
-from pipelines.corpora._base import Corpus, corpora
+from pipelines.corpora._base import Corpus, corpora, recipes
 from pipelines.settings import Settings
 
 
@@ -37,14 +37,23 @@ def reasons(rejects: pl.DataFrame) -> pl.DataFrame:
 
 def takes_part(settings: Settings, name: str) -> bool:
     """Whether a corpus is used in this run."""
-    return not settings.only or name in settings.only
+    return name in settings.corpora and (not settings.only or name in settings.only)
 
 
 def taking_part(settings: Settings) -> dict[str, Corpus]:
     """The corpora of this run."""
-    return {name: corpus for name, corpus in corpora().items() if takes_part(settings, name)}
+    return {name: corpus for name, corpus in settings.corpora.items() if takes_part(settings, name)}
 
 
-def raw_root(settings: Settings, name: str) -> Path:
+def raw_root(settings: Settings, corpus: Corpus) -> Path:
     """The raw folder of one corpus; a folder that does not exist where the corpus is left out."""
-    return settings.raw / (name if takes_part(settings, name) else f"{name} (left out by SLAP_ONLY)")
+    if takes_part(settings, corpus.name):
+        return settings.raw / (corpus.folder or corpus.name)
+    why = "left out by SLAP_ONLY" if corpus.name in settings.corpora else f"no part of a {settings.mode} run"
+    return settings.raw / f"{corpus.name} ({why})"
+
+
+def left_out(settings: Settings) -> list[str]:
+    """Cohorts in the raw folder without tables: they came after the graph was loaded, so it has no assets for them."""
+    found = (corpora() | settings.corpora).keys() - recipes().keys()
+    return sorted(name for name in found if not (settings.tables / name / "corpus.json").is_file())

@@ -55,12 +55,13 @@ def corpus_assets(corpus: Corpus) -> list[dg.AssetSpec | dg.AssetsDefinition]:
         context: dg.AssetExecutionContext, slap: Slap
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         settings = slap.settings()
-        root = common.raw_root(settings, corpus.name)
+        current = settings.corpora.get(corpus.name, corpus)  # as this run's raw folder declares it
+        root = common.raw_root(settings, current)
         if settings.mode == "demo" and common.takes_part(settings, corpus.name):
             from pipelines.voices import Voices
 
-            ingest.render_miniature(corpus, root, Voices(scale=settings.scale, seed=settings.seed))
-        result = ingest.ingest(corpus, root, settings.tables, ingest.id_key(settings.warehouse))
+            ingest.render_miniature(current, root, Voices(scale=settings.scale, seed=settings.seed))
+        result = ingest.ingest(current, root, settings.tables, ingest.id_key(settings.warehouse))
         context.log.info(
             result.reason
             or f"{result.speakers} speakers, {result.utterances} utterances, {result.rejects} rejects"
@@ -79,11 +80,11 @@ def corpus_assets(corpus: Corpus) -> list[dg.AssetSpec | dg.AssetsDefinition]:
                 **({"reason": result.reason} if result.reason else {}),
             }
         )
-        refusal = licence.refusal(common.today()) if result.found else None
+        refusal = current.licence.refusal(common.today()) if result.utterances else None
         yield dg.AssetCheckResult(
             check_name="licence",
             passed=refusal is None,
-            metadata={"licence": licence.name, "reason": refusal or "allowed"},
+            metadata={"licence": current.licence.name, "reason": refusal or "allowed"},
         )
         yield dg.AssetCheckResult(
             check_name="readable",
@@ -102,10 +103,11 @@ def corpus_assets(corpus: Corpus) -> list[dg.AssetSpec | dg.AssetsDefinition]:
     )
     def shard(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResult[None]:
         settings = slap.settings()
+        current = settings.corpora.get(corpus.name, corpus)
         try:
             report = shards.shard_corpus(
-                corpus,
-                common.raw_root(settings, corpus.name),
+                current,
+                common.raw_root(settings, current),
                 settings.meta_db,
                 settings.captions_folder,
                 settings.shards / corpus.name,

@@ -20,7 +20,7 @@ def meta_db(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResu
     report = warehouse.build(
         settings.tables,
         settings.meta_db,
-        corpora=sorted(corpora()),
+        corpora=sorted(set(corpora()) - set(common.left_out(settings))),
         vocabulary=PROJECT / "warehouse" / "vocabulary",
         sql=PROJECT / "warehouse" / "sql",
         scores=settings.warehouse / "scores",

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
 from pipelines.schema import OBSERVATION, REJECT, SPEAKER, UTTERANCE, Tables, validate
+from pipelines.spool import Spool
 
 if TYPE_CHECKING:
     from pipelines.voices import Voices
@@ -67,18 +69,20 @@ class Corpus:
     label: str = "sex"  # the attribute that stratifies the split
     epoch_share: float = 1.0  # share of the corpus seen in one training epoch
     official_splits: bool = False  # use the owners' split where it is speaker-disjoint
+    cohort: bool = False  # in the bring-your-own layout, which any lab may use: see `_byo`
+    folder: str = ""  # of a cohort whose folder cannot have the corpus' name
     traps: Mapping[str, str] = field(default_factory=dict)  # what breaks a naive reader: short name -> one sentence
 
 
 @dataclass
 class Rows:
-    """Collects the rows of one corpus while a recipe reads; `tables` types and validates them."""
+    """Collects the rows of one corpus while a recipe reads, in flat memory; `tables` types and validates them."""
 
     corpus: str
-    speakers: dict[str, dict[str, object]] = field(default_factory=dict)
-    utterances: list[dict[str, object]] = field(default_factory=list)
-    observations: list[dict[str, object]] = field(default_factory=list)
-    rejects: list[dict[str, object]] = field(default_factory=list)
+    speakers: dict[str, tuple[object, ...]] = field(default_factory=dict)
+    utterances: Spool = field(default_factory=lambda: Spool(UTTERANCE))
+    observations: Spool = field(default_factory=lambda: Spool(OBSERVATION))
+    rejects: Spool = field(default_factory=lambda: Spool(REJECT))
 
     def speaker(
         self,
@@ -95,18 +99,9 @@ class Rows:
         ``person_id`` is ``<family>:<id>`` where another corpus may hold the same person.
         """
         speaker_id = f"{self.corpus}:{owner_id}"
-        self.speakers.setdefault(
-            speaker_id,
-            {
-                "corpus": self.corpus,
-                "speaker_id": speaker_id,
-                "person_id": person_id or speaker_id,
-                "sex": sex,
-                "birth_year": birth_year,
-                "native_language": native_language,
-                "country": country,
-            },
-        )
+        if speaker_id not in self.speakers:
+            person = person_id or speaker_id
+            self.speakers[speaker_id] = (self.corpus, speaker_id, person, sex, birth_year, native_language, country)
         return speaker_id
 
     def utterance(
@@ -126,30 +121,27 @@ class Rows:
         age: float | None = None,
     ) -> str:
         """Add an utterance and return its ``utt_id``; ``path`` is relative to the corpus root."""
-        stem = PurePosixPath(path).with_suffix("").as_posix()
-        cut = (
-            ""
-            if start_s is None and end_s is None
-            else f"#{start_s or 0:.3f}-{'' if end_s is None else f'{end_s:.3f}'}"
-        )
-        utt_id = f"{self.corpus}:{stem}{cut}"
-        self.utterances.append(
-            {
-                "utt_id": utt_id,
-                "corpus": self.corpus,
-                "speaker_id": speaker_id,
-                "session_id": session_id,
-                "path": path,
-                "start_s": start_s,
-                "end_s": end_s,
-                "channel": channel,
-                "language": language,
-                "speech_task": speech_task,
-                "device": device,
-                "recorded_on": recorded_on,
-                "official_split": official_split,
-                "age": age,
-            }
+        stem = os.path.splitext(path)[0]  # noqa: PTH122: a million of these
+        if start_s is not None or end_s is not None:
+            stem += f"#{start_s or 0:.3f}-{'' if end_s is None else f'{end_s:.3f}'}"
+        utt_id = f"{self.corpus}:{stem}"
+        self.utterances.add(
+            (
+                utt_id,
+                self.corpus,
+                speaker_id,
+                session_id,
+                path,
+                start_s,
+                end_s,
+                channel,
+                language,
+                speech_task,
+                device,
+                recorded_on,
+                official_split,
+                age,
+            )
         )
         return utt_id
 
@@ -169,41 +161,57 @@ class Rows:
         """Add an observation; None is no observation. Numbers go to ``value_num``, words to ``value``."""
         if value is None:
             return
-        self.observations.append(
-            {
-                "corpus": self.corpus,
-                "speaker_id": speaker_id,
-                "session_id": session_id,
-                "utt_id": utt_id,
-                "attribute": attribute,
-                "value": value if isinstance(value, str) else None,
-                "value_num": None if isinstance(value, str) else float(value),
-                "unit": unit,
-                "instrument": instrument,
-                "source": source,
-                "rater": rater,
-            }
+        word, number = (value, None) if isinstance(value, str) else (None, float(value))
+        self.observations.add(
+            (
+                self.corpus,
+                speaker_id,
+                session_id,
+                utt_id,
+                attribute,
+                word,
+                number,
+                unit,
+                instrument,
+                source,
+                rater,
+            )
         )
 
     def reject(self, path: str, reason: str) -> None:
         """Record a file or ``file:row`` that could not be read, and why."""
-        self.rejects.append({"corpus": self.corpus, "path": path, "reason": reason})
+        self.rejects.add((self.corpus, path, reason))
+
+    def take_back_splits(self, speaker_ids: set[str]) -> None:
+        """Forget the owners' split of all utterances of some speakers, who turned out to be on two sides."""
+        theirs = pl.col("speaker_id").is_in(sorted(speaker_ids))
+        kept = pl.when(~theirs).then(pl.col("official_split")).alias("official_split")
+        self.utterances = self.utterances.changed(lambda batch: batch.with_columns(kept))
 
     def tables(self) -> Tables:
         """The collected rows as validated `Tables`."""
-        return validate(
-            self.corpus,
-            Tables(
-                speakers=pl.DataFrame(list(self.speakers.values()), schema=dict(SPEAKER)),
-                utterances=pl.DataFrame(self.utterances, schema=dict(UTTERANCE)),
-                observations=pl.DataFrame(self.observations, schema=dict(OBSERVATION)),
-                rejects=pl.DataFrame(self.rejects, schema=dict(REJECT)),
-            ),
-        )
+        speakers = pl.DataFrame(list(self.speakers.values()), schema=dict(SPEAKER), orient="row")
+        return validate(self.corpus, Tables(speakers, self.utterances, self.observations, self.rejects))
+
+
+def corpora(raw: Path | None = None) -> dict[str, Corpus]:
+    """All corpora by name: the recipes, and the cohorts that lie in the raw folder (``SLAP_RAW`` where it is None).
+
+    A raw folder is looked through once a process. A cohort that cannot be read is among them: its ``scan`` says why.
+    """
+    named = os.environ.get("SLAP_RAW", "") if raw is None else str(raw)
+    return _with_cohorts(Path(named).resolve()) if named else recipes()
 
 
 @cache
-def corpora() -> dict[str, Corpus]:
+def _with_cohorts(raw: Path) -> dict[str, Corpus]:
+    from pipelines.corpora._byo import cohorts
+
+    return recipes() | cohorts(raw)
+
+
+@cache
+def recipes() -> dict[str, Corpus]:
     """All recipes by name, found by being in this folder."""
     import pipelines.corpora as package
 

@@ -1,153 +1,111 @@
-"""Bring your own corpus: a folder with a table and audio, read without writing Python.
+"""Bring your own cohort: a folder with a table, audio and one small file, read without writing Python.
 
 ::
 
     <raw>/<name>/metadata.csv      (or .tsv, .xlsx, .parquet) one row a recording
-    <raw>/<name>/columns.toml      only if your columns or words are other ones
+    <raw>/<name>/corpus.toml       what the cohort is, its licence, and what your columns and words mean
     <raw>/<name>/...               the audio, wherever the column "path" says
 
-**Columns.** ``speaker`` and ``path`` (relative to the folder) must be there. ``session language split speech_task
-device date age channel start end person`` describe the recording (``start`` and ``end`` in seconds cut a part out
-of it, ``date`` is 2024-12-31, ``person`` is the same for one human in two corpora); ``sex birth_year
-native_language country`` describe the speaker, and all rows of a speaker have to agree on them. A column named
-like an attribute of ``warehouse/vocabulary/attributes.csv`` becomes an observation: a state such as ``depression``
-holds present or absent (yes/no, true/false and 1/0 are understood), a scale such as ``phq9`` holds the score. An
-empty cell is "unknown": healthy is a stated fact, so write absent where it is absent. A fact that stands in all
-rows of a speaker with one value is the speaker's; one that is constant within each session is the session's; any
-other belongs to its row.
+A folder of `SLAP_RAW` that holds one of the two files is a corpus of that name: lower-case letters, digits and ``_``,
+and not the name of a recipe. ``slap check <folder>`` says what is understood and what is wrong.
 
-**columns.toml**, all parts optional::
+**Columns.** ``speaker`` (a pseudonym, never a name) and ``path`` (relative to the folder) must be there. ``session
+language split speech_task device date age channel start end person`` describe the recording (``start`` and ``end`` in
+seconds cut a part out of it, ``date`` is 2024-12-31, ``person`` is the same for one human in two corpora); ``sex
+birth_year native_language country`` describe the speaker, and all rows of a speaker have to agree on them. A column
+named like an attribute of ``warehouse/vocabulary/attributes.csv`` becomes an observation: a state such as
+``depression`` holds a word for present or absent, a scale such as ``phq9`` holds the score. Words are those of
+``warehouse/vocabulary/words.csv`` (yes/no, 1/0, M/F, names of languages ...). An empty cell is "unknown": healthy is a
+stated fact, so write absent where it is absent. A fact that stands in all rows of a speaker with one value is the
+speaker's; one that is constant within each session is the session's; any other belongs to its row.
 
-    [columns]                       # your column = ours
+**corpus.toml**; [corpus] and [licence] have more keys than these, see `_corpus_toml.KEYS`::
+
+    [corpus]
+    title = "Voices of my clinic"
+    language = "de"                 # where there is no column language
+    label = "depression"            # the attribute that the split balances
+    ignore = ["Notiz"]              # your columns that mean nothing here
+
+    [licence]                       # required: nothing is used without
+    name = "Ethics vote 123/24"
+    access = "private"
+    may_train = true
+    may_redistribute = false
+    consent = "research on speech and health"
+
+    [columns]                       # your column = ours, or several of ours
     Geschlecht = "sex"
+    Diagnose = ["depression", "healthy"]
     [words.sex]                     # your word = ours, in the column (our name) sex
     2 = "female"
     [words.phq9]
     "-9" = ""                       # not known
-    [corpus]
-    language = "fr"                 # where there is no column language
-    encoding = "cp1252"             # of a text table; UTF-8 otherwise
-    ignore = ["notes"]              # your columns that mean nothing here
     [instruments]
     voice_roughness = "GRBAS"       # the column holds scores of this instrument instead of present/absent
     [sources]
     depression = "clinician"        # who says so; see schema.SOURCES
 
 A column that is none of these is an error, not ignored: a misspelt ``phq-9`` would otherwise vanish.
-
-**The corpus** itself is one file, ``pipelines/corpora/<name>.py``::
-
-    from pipelines.corpora._byo import byo_corpus
-    CORPUS = byo_corpus("my_clinic", "Voices of my clinic", language="fr", licence=..., label="depression")
 """
 
 from __future__ import annotations
 
-import codecs
-import csv
+import os
 import re
-import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
-from difflib import get_close_matches
-from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from pipelines.corpora._base import Corpus, Licence, RecipeError, Role, Rows
-from pipelines.corpora._read import Row, cell, fold, number, read_table
-from pipelines.schema import SOURCES, SPEECH_TASKS, SPLITS, Tables
+from pipelines.corpora import _corpus_toml
+from pipelines.corpora._base import Corpus, Licence, RecipeError, Role, Rows, recipes
+from pipelines.corpora._corpus_toml import OF_SPEAKER, CorpusToml
+from pipelines.corpora._read import Row, cell, fold, number, paths_below, read_table
+from pipelines.corpora._vocabulary import (
+    AGE_RANGE,
+    Attribute,
+    attributes,
+    instruments,
+    language,
+    meanings,
+    nearest,
+    words,
+)
+from pipelines.schema import SPEECH_TASKS, SPLITS, Tables
 
 if TYPE_CHECKING:
     from pipelines.voices import Voice, Voices
 
-VOCABULARY = Path(__file__).parents[2] / "warehouse" / "vocabulary"
 TABLES = ("metadata.csv", "metadata.tsv", "metadata.xlsx", "metadata.parquet")
-AUDIO = frozenset({".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aiff", ".sph"})
-OF_RECORDING = (
-    "speaker",
-    "path",
-    "session",
-    "language",
-    "split",
-    "speech_task",
-    "device",
-    "date",
-    "age",
-    "channel",
-    "start",
-    "end",
-)
-OF_SPEAKER = ("sex", "birth_year", "native_language", "country", "person")
-STATE = {"yes": "present", "no": "absent", "true": "present", "false": "absent", "1": "present", "0": "absent"}
-LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
-SELF_REPORTED = frozenset({"phq9", "phq8", "gad7", "ais", "mfi_general", "psqi"})  # other scales: by a clinician
-
-
-@dataclass(frozen=True)
-class Attribute:
-    """A row of attributes.csv: what a column of that name holds."""
-
-    name: str
-    family: str
-    kind: str  # state, scale, number, category or text
-    unit: str | None
-    bounds: tuple[float, float] | None  # of a number
-
-
-@cache
-def attributes() -> dict[str, Attribute]:
-    """The attributes of the vocabulary by name."""
-    found = {}
-    for row in _vocabulary("attributes.csv"):
-        low, _, high = row["allowed"].partition("..")
-        found[row["attribute"]] = Attribute(
-            name=row["attribute"],
-            family=row["family"],
-            kind=row["kind"],
-            unit=row["unit"] or None,
-            bounds=(float(low), float(high)) if high else None,
-        )
-    return found
-
-
-@cache
-def instruments() -> dict[str, dict[str, tuple[float, float]]]:
-    """Attribute -> the instruments that measure it -> lowest and highest score."""
-    found: dict[str, dict[str, tuple[float, float]]] = {}
-    for row in _vocabulary("instruments.csv"):
-        measured = found.setdefault(row["measures"], {})
-        low, high = float(row["low"]), float(row["high"])
-        lowest, highest = measured.get(row["instrument"], (low, high))
-        measured[row["instrument"]] = (min(low, lowest), max(high, highest))
-    return found
-
-
-@cache
-def sex_words() -> tuple[str, ...]:
-    """The words for sex that the warehouse folds into female, male and other."""
-    return tuple(row["raw"] for row in _vocabulary("words.csv") if row["domain"] == "sex")
-
-
-def _vocabulary(name: str) -> list[dict[str, str]]:
-    with (VOCABULARY / name).open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-@dataclass(frozen=True)
-class ColumnsToml:
-    """The contents of columns.toml, checked; all of it empty where there is no such file."""
-
-    columns: Mapping[str, str]  # folded own name -> ours
-    words: Mapping[str, Mapping[str, str]]  # our column -> folded own word -> our word
-    instruments: Mapping[str, str]
-    sources: Mapping[str, str]
-    ignore: frozenset[str]
-    language: str | None
-    encoding: str
+AUDIO = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aiff", ".sph")
+NAME = re.compile(r"[a-z][a-z0-9_]*")  # of a cohort: becomes the name of assets and folders
+SELF_REPORTED = frozenset(
+    {"phq9", "phq8", "gad7", "ais", "mfi_general", "psqi", "bdi2", "sds", "pcl_c", "vhi", "vhi10", "rsi"}
+)  # other scales: by a clinician
+TRAPS = {
+    "own-columns": "Columns have the owner's names, in any language.",
+    "misspelt-column": "A misspelt column would vanish, and its labels with it.",
+    "own-words": "Sex, tasks and diagnoses come as codes or words of the owner's.",
+    "unknown-word": "A misspelt word would become a wrong label or none.",
+    "byte-order-mark": "A table saved by Excel begins with a byte order mark, before the first column's name.",
+    "semicolons": "Where the decimal sign is a comma, cells are parted by semicolons.",
+    "other-encoding": "A text table need not be UTF-8.",
+    "decimal-comma": "Ages and scores are written with a decimal comma.",
+    "missing-code": "A code such as -9 stands for not known, and is no score.",
+    "empty-cell": "An empty cell is not known; it is neither absent nor zero.",
+    "absent-audio": "Rows name recordings that are not there.",
+    "audio-without-row": "Recordings lie in the folder that no row names.",
+    "twin-of-a-mac": "A Mac leaves a ._ twin of every recording: it is no audio.",
+    "same-recording-twice": "Two rows name one recording.",
+    "path-leaves-folder": "A path is absolute or climbs out of the corpus folder.",
+    "windows-path": "Paths are written with backslashes.",
+    "rows-contradict": "Two rows of one speaker say different things about the speaker.",
+    "diagnosis-of-many": "One column of diagnoses holds several states and the healthy.",
+}
 
 
 def byo_corpus(
@@ -156,49 +114,155 @@ def byo_corpus(
     *,
     language: str,
     licence: Licence,
-    homepage: str = "",
-    citation: str = "",
+    citation: str,
+    label: str,
+    conditions: Sequence[Mapping[str, float]],
+    facts: Callable[[Voice], Mapping[str, object]],
+    speakers: int = 48,
     roles: tuple[Role, ...] = ("train", "evaluate"),
-    label: str = "sex",
-    epoch_share: float = 1.0,
-    official_splits: bool = False,
-    speakers: int = 40,
-    conditions: Sequence[Mapping[str, float]] = ({},),
-    facts: Callable[[Voice], Mapping[str, object]] | None = None,
 ) -> Corpus:
-    """A corpus in the layout that the module docstring describes.
+    """A recipe for a corpus in the layout that the module docstring describes, with a miniature.
+
+    Only corpora that a benchmark names need one: any other cohort declares itself by corpus.toml.
 
     Args:
         name: the name of the recipe's file and of the raw folder.
         title: for reports.
-        language: BCP-47; of recordings for which neither the table nor columns.toml says another.
-        licence: what may be done with the corpus.
-        homepage: where it is described.
+        language: BCP-47; of recordings for which neither the table nor corpus.toml says another.
+        licence: what may be done with the corpus; a [licence] in corpus.toml goes before it.
         citation: how to cite it.
-        roles: "train", "evaluate" or both.
         label: the attribute that stratifies the split.
-        epoch_share: share of the corpus seen in one training epoch.
-        official_splits: use the column ``split``.
-        speakers: speakers of the miniature at scale 1.
         conditions: traits of the miniature's groups of speakers, see `Voices.cast`.
-        facts: the miniature's columns beside speaker, path, sex and age; by default each trait as a state.
+        facts: the miniature's columns beside speaker, path, sex and age.
+        speakers: speakers of the miniature at scale 1.
+        roles: "train", "evaluate" or both.
     """
-    return Corpus(
+    corpus = Corpus(
         name=name,
         title=title,
-        homepage=homepage,
+        homepage="",
         citation=citation,
         licence=licence,
         languages=(language,),
         roles=roles,
         scan=lambda root: scan_byo(name, root, language),
         miniature=lambda root, voices: write_byo(
-            root, voices, voices.cast(name, speakers, language, conditions), facts or _states(conditions)
+            root, voices, voices.cast(name, speakers, language, conditions), facts, corpus
         ),
         label=label,
-        epoch_share=epoch_share,
-        official_splits=official_splits,
+        traps=TRAPS,
+        cohort=True,
     )
+    return corpus
+
+
+# --- cohorts that are only a folder -----------------------------------------------------------------------
+
+
+def cohorts(raw: Path) -> dict[str, Corpus]:
+    """The cohorts in a raw folder by name. One that cannot be read is there too: its ``scan`` says why."""
+    found: dict[str, Corpus] = {}
+    faults: list[tuple[Path, str]] = []
+    for folder in sorted(raw.iterdir()) if raw.is_dir() else []:
+        try:
+            if folder.name.startswith(".") or not (is_cohort(folder) or (folder / _corpus_toml.NAME).is_file()):
+                continue
+        except PermissionError:
+            continue  # such as lost+found
+        try:
+            corpus = cohort(folder)
+        except (RecipeError, OSError) as error:
+            faults.append((folder, str(error)))
+        else:
+            found[corpus.name] = corpus
+    for folder, reason in faults:  # after the others, whose names they must not take
+        corpus = _unreadable(folder, reason, taken={*recipes(), *found})
+        found[corpus.name] = corpus
+    return dict(sorted(found.items()))
+
+
+def is_cohort(folder: Path) -> bool:
+    """Whether a folder is in this layout, and is not that of a recipe for another one."""
+    recipe = recipes().get(folder.name)
+    if recipe is not None:
+        return recipe.cohort
+    return any((folder / name).is_file() for name in (_corpus_toml.NAME, _corpus_toml.OLD_NAME, *TABLES))
+
+
+def cohort(folder: Path) -> Corpus:
+    """The corpus that a folder declares by its corpus.toml; for popgen and voces, the recipe with what it says.
+
+    Raises:
+        RecipeError: corpus.toml is absent or wrong, or the folder's name cannot be a corpus'.
+    """
+    name = folder.name
+    recipe = recipes().get(name)
+    if recipe is not None and not recipe.cohort:
+        raise RecipeError(
+            f"{folder / _corpus_toml.NAME}: {name!r} is the name of the corpus {recipe.title!r}: rename the folder"
+        )
+    if not NAME.fullmatch(name):
+        raise RecipeError(f"{folder}: a cohort's folder is named with a-z, 0-9 and _: rename it, to {_clean(name)!r}")
+    declared = _corpus_toml.read(folder, complete=recipe is None)
+    stated: dict[str, Any] = {
+        key: declared.corpus[key]
+        for key in ("title", "label", "citation", "homepage", "official_splits", "epoch_share")
+        if key in declared.corpus
+    }
+    if "roles" in declared.corpus:
+        stated["roles"] = tuple(declared.corpus["roles"])
+    if declared.licence is not None:
+        stated["licence"] = declared.licence
+    if declared.language is not None:
+        stated["languages"] = (declared.language,)
+    if recipe is not None:
+        return replace(recipe, **stated)
+    spoken = stated["languages"][0]
+    optional: dict[str, Any] = {"homepage": "", "citation": "", "roles": _corpus_toml.ROLES}
+    return Corpus(
+        **{**optional, **stated},
+        name=name,
+        scan=lambda root: scan_byo(name, root, spoken),
+        miniature=_no_miniature,
+        cohort=True,
+    )
+
+
+def _unreadable(folder: Path, reason: str, taken: set[str]) -> Corpus:
+    """A cohort in whose place stands only the reason: its tables are empty, and nothing is refused for it."""
+
+    def scan(_: Path) -> Tables:
+        raise RecipeError(reason)
+
+    recipe = recipes().get(folder.name)
+    if recipe is not None:
+        return replace(recipe, scan=scan)
+    name = _clean(folder.name)
+    while name in taken:
+        name += "_"
+    return Corpus(
+        name=name,
+        title=f"{folder.name} (cannot be read: slap check)",
+        homepage="",
+        citation="",
+        licence=Licence("none that can be read", "", "private", may_train=False, may_redistribute=False),
+        languages=(),
+        roles=(),
+        scan=scan,
+        miniature=_no_miniature,
+        cohort=True,
+        folder=folder.name,
+    )
+
+
+def _clean(name: str) -> str:
+    """The nearest name that a cohort may have."""
+    plain = re.sub(r"[^a-z0-9]+", "_", name.casefold()).strip("_")
+    return plain if NAME.fullmatch(plain) else f"cohort_{plain}".rstrip("_")
+
+
+def _no_miniature(root: Path, voices: Voices) -> None:
+    raise RecipeError(f"{root.name} is a cohort: it has no miniature")
 
 
 def scan_byo(corpus: str, root: Path, language: str) -> Tables:
@@ -211,128 +275,115 @@ def scan_byo(corpus: str, root: Path, language: str) -> Tables:
         RecipeError: no table, a column missing or unknown, or cells that hold no allowed word or number;
             the message names file, row and column and the nearest allowed word.
     """
-    table = next((root / name for name in TABLES if (root / name).is_file()), None)
-    if table is None:
+    table = read_cohort_table(root)
+    return _Reader(corpus, root, table, table.toml.language or language).read()
+
+
+# --- the table --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Table:
+    """A cohort's table with our column names; our words are put in later, cell by cell."""
+
+    path: Path
+    toml: CorpusToml
+    rows: list[Row]
+    own: Mapping[str, str]  # our column -> the owner's
+    ignored: tuple[str, ...]
+
+
+def metadata_file(root: Path) -> Path:
+    """The table of a cohort's folder.
+
+    Raises:
+        RecipeError: there is none, or more than one.
+    """
+    found = [root / name for name in TABLES if (root / name).is_file()]
+    if not found:
         raise RecipeError(f"{root}: found none of {', '.join(TABLES)}; see pipelines/corpora/_byo.py for the layout")
-    mapping = _read_mapping(root / "columns.toml")
-    reader = _Reader(corpus, root, table, mapping, mapping.language or language)
-    return reader.read(_read_rows(table, mapping))
+    if len(found) > 1:
+        raise RecipeError(f"{root}: holds {' and '.join(path.name for path in found)}; keep one of them")
+    return found[0]
 
 
-# --- the table and columns.toml ---------------------------------------------------------------------------
-
-
-def _read_rows(table: Path, mapping: ColumnsToml) -> list[Row]:
-    """The table with our column names; our words are put in later, cell by cell."""
-    if table.suffix == ".parquet":
+def read_names_and_rows(path: Path, encoding: str) -> tuple[list[str], list[Row]]:
+    """The folded column names and the rows of a table in one of the four formats."""
+    if path.suffix == ".parquet":
         try:
-            frame = pl.read_parquet(table)
+            frame = pl.read_parquet(path)
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise RecipeError(f"{table}: cannot be read as Parquet: {error}") from error
+            raise RecipeError(f"{path}: cannot be read as Parquet: {error}") from error
         rows: list[Row] = []
         for line, cells in enumerate(frame.iter_rows(named=True), start=1):
             rows.append({fold(name): cell(value) for name, value in cells.items()} | {"_row": str(line)})
-        names = [fold(name) for name in frame.columns]
-    else:
-        separator = "\t" if table.suffix == ".tsv" else _separator(table, mapping.encoding)
-        rows = read_table(table, separator=separator, encoding=mapping.encoding)
-        names = [name for name in rows[0] if name != "_row"] if rows else []
+        return [fold(name) for name in frame.columns], rows
+    rows = read_table(path, separator=_separator(path, encoding), encoding=encoding)
     if not rows:
-        raise RecipeError(f"{table}: holds no rows")
-    renamed = _rename(table, names, mapping)
-    return [{new: row.get(old) for old, new in renamed.items()} | {"_row": row["_row"]} for row in rows]
+        raise RecipeError(f"{path}: holds no rows")
+    return [name for name in rows[0] if name != "_row"], rows
+
+
+def read_cohort_table(root: Path) -> Table:
+    """The rows of the folder's table, with the columns that corpus.toml and the vocabulary know."""
+    toml = _corpus_toml.read(root, complete=False)
+    path = metadata_file(root)
+    names, rows = read_names_and_rows(path, toml.encoding)
+    if not rows:
+        raise RecipeError(f"{path}: holds no rows")
+    own = _columns(path, names, toml)
+    renamed = [{ours: row.get(name) for ours, name in own.items()} | {"_row": row["_row"]} for row in rows]
+    return Table(path, toml, renamed, own, tuple(name for name in names if name in toml.ignore))
 
 
 def _separator(table: Path, encoding: str) -> str:
     """Comma, semicolon or tab: whichever the header line has most of."""
-    if table.suffix == ".xlsx":
-        return ","
+    if table.suffix != ".csv":
+        return "\t" if table.suffix == ".tsv" else ","
     with table.open(encoding=encoding, errors="replace") as file:
         header = file.readline()
     return max(",;\t", key=header.count)
 
 
-def _rename(table: Path, names: Sequence[str], mapping: ColumnsToml) -> dict[str, str]:
-    """Own column name -> ours, for the columns that mean something; complains about all others."""
-    known = {*OF_RECORDING, *OF_SPEAKER, *attributes()}
-    absent = [name for name in [*mapping.columns, *mapping.ignore] if name not in names]
-    if absent:
-        raise RecipeError(f"{table.parent / 'columns.toml'}: {table.name} has no column {', '.join(absent)}")
-    renamed: dict[str, str] = {}
+def _columns(table: Path, names: Sequence[str], toml: CorpusToml) -> dict[str, str]:
+    """Our column -> the owner's, for the columns that mean something; complains about all others."""
+    for name in [*toml.columns, *toml.ignore]:
+        if name not in names:
+            raise RecipeError(f"{toml.path}: {table.name} has no column {name!r}{nearest(name, names)}")
+    own: dict[str, str] = {}
+    strange: list[str] = []
     for name in names:
-        ours = mapping.columns.get(name, name)
-        if name in mapping.ignore or ours.startswith("unnamed") or not ours:
+        if name in toml.ignore or name.startswith("unnamed"):
             continue
-        if ours not in known:
-            raise RecipeError(
-                f"{table}: column {name!r} is not known{_nearest(ours, known)}; map it under [columns] in "
-                "columns.toml, or list it under ignore"
-            )
-        if ours in renamed.values():
-            raise RecipeError(f"{table}: two columns are {ours!r}; list one of them under ignore in columns.toml")
-        renamed[name] = ours
+        for ours in toml.columns.get(name, (name,)):
+            if ours not in _corpus_toml.columns():
+                near = _corpus_toml.guess(name)
+                strange.append(f"column {name!r} is not known" + (f" (did you mean {near!r}?)" if near else ""))
+            elif ours in own:
+                raise RecipeError(
+                    f"{table}: two columns are {ours!r}: {own[ours]!r} and {name!r}; list one of them under ignore in "
+                    f"[corpus] of {toml.path.name}"
+                )
+            else:
+                own[ours] = name
+    if strange:
+        remedy = f"say what it is under [columns] of {toml.path.name}, or list it under ignore in its [corpus]"
+        raise RecipeError(_listed(table, strange) + f"; {remedy}")
     for required in ("speaker", "path"):
-        if required not in renamed.values():
-            raise RecipeError(f"{table}: no column {required}; found {', '.join(names)}; see columns.toml [columns]")
-    return renamed
+        if required not in own:
+            raise RecipeError(
+                f"{table}: no column {required}; found {', '.join(names)}; say which it is under [columns] of "
+                f'{toml.path.name}: <your column> = "{required}"'
+            )
+    return own
 
 
-def _read_mapping(path: Path) -> ColumnsToml:
-    parts = ("columns", "words", "corpus", "instruments", "sources")
-    toml: dict[str, Any] = {}
-    if path.is_file():
-        try:
-            toml = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-        except tomllib.TOMLDecodeError as error:
-            raise RecipeError(f"{path}: not TOML: {error}") from error
-    _allow(path, "table", toml, parts)
-    for part in (toml, toml.get("words", {})):
-        for name, table in part.items():
-            if not isinstance(table, dict):
-                raise RecipeError(f"{path}: {name!r} has to be a table of its own, [{name}] or [words.{name}]")
-    _allow(path, "key of [corpus]", toml.get("corpus", {}), ("language", "encoding", "ignore"))
-    known = [*OF_RECORDING, *OF_SPEAKER, *attributes()]
-    columns = {fold(own): str(ours) for own, ours in toml.get("columns", {}).items()}
-    _allow(path, "column of [columns]", columns.values(), known)
-    _allow(path, "column of [words]", toml.get("words", {}), known)
-    _allow(path, "column of [instruments]", toml.get("instruments", {}), list(attributes()))
-    for column, instrument in toml.get("instruments", {}).items():
-        _allow(path, f"instrument of {column}", [instrument], list(instruments().get(column, {})))
-    _allow(path, "column of [sources]", toml.get("sources", {}), list(attributes()))
-    _allow(path, "source", toml.get("sources", {}).values(), sorted(SOURCES))
-    corpus = toml.get("corpus", {})
-    encoding = corpus.get("encoding", "utf-8-sig")
-    try:
-        codecs.lookup(encoding)
-    except LookupError as error:
-        raise RecipeError(f"{path}: encoding {encoding!r} is not known; try 'cp1252' or 'utf-8'") from error
-    return ColumnsToml(
-        columns=columns,
-        words={
-            column: {str(own).strip().casefold(): str(ours) for own, ours in words.items()}
-            for column, words in toml.get("words", {}).items()
-        },
-        instruments=toml.get("instruments", {}),
-        sources=toml.get("sources", {}),
-        ignore=frozenset(fold(name) for name in corpus.get("ignore", ())),
-        language=corpus.get("language"),
-        encoding=encoding,
-    )
-
-
-def _allow(path: Path, what: str, given: Iterable[object], allowed: Sequence[str]) -> None:
-    for word in given:
-        if word not in allowed:
-            raise RecipeError(f"{path}: {what} {word!r} is not known{_nearest(word, allowed)}")
-
-
-def _nearest(word: object, allowed: Iterable[str]) -> str:
-    """`` (did you mean 'x'?)``, or the allowed words where none is near and they are few."""
-    by_folded = {name.casefold(): name for name in sorted(allowed)}
-    near = get_close_matches(str(word).casefold(), by_folded, n=1, cutoff=0.5)
-    if near:
-        return f" (did you mean {by_folded[near[0]]!r}?)"
-    return f" (allowed: {', '.join(by_folded.values())})" if len(by_folded) <= 12 else ""
+def _listed(table: Path, faults: Sequence[str]) -> str:
+    """The faults of a table, each on a line of its own, at most ten."""
+    if len(faults) == 1:
+        return f"{table}: {faults[0]}"
+    more = [f"... and {len(faults) - 10} more"] if len(faults) > 10 else []
+    return "\n  ".join([f"{table}:", *faults[:10], *more])
 
 
 # --- cells ------------------------------------------------------------------------------------------------
@@ -341,41 +392,51 @@ def _nearest(word: object, allowed: Iterable[str]) -> str:
 class _Reader:
     """Turns the rows of one table into `Tables`, and collects every wrong cell before it complains."""
 
-    def __init__(self, corpus: str, root: Path, table: Path, mapping: ColumnsToml, language: str) -> None:
+    def __init__(self, corpus: str, root: Path, table: Table, language: str) -> None:
         self.rows = Rows(corpus)
         self.root = root
         self.table = table
-        self.mapping = mapping
+        self.toml = table.toml
         self.language = language
-        self.wrong: list[str] = []
+        self.wrong: dict[str, list[str]] = {}  # what is wrong with a cell -> the rows in which it is
 
-    def read(self, table: list[Row]) -> Tables:
+    def read(self) -> Tables:
         """All tables, or a `RecipeError` that lists the wrong cells."""
         kept: list[tuple[Row, str, str]] = []  # row, speaker_id, utt_id
-        heard: set[str] = set()
+        heard: set[tuple[str, float | None, float | None]] = set()
+        named: set[str] = set()
         owners: dict[str, Row] = {}
-        for row in table:
+        for row in self.table.rows:
             path = self._path(row)
-            if path is not None:
-                speaker_id = self._speaker(row, owners)
-                utt_id = self._utterance(row, path, speaker_id)
-                if utt_id in heard:
-                    self.rows.utterances.pop()
-                    self.rows.reject(f"{self.table.name}:{row['_row']}", "an earlier row has this recording")
-                else:
-                    heard.add(utt_id)
-                    kept.append((row, speaker_id, utt_id))
-        for name in sorted(set(table[0]) & set(attributes())):
+            if path is None:
+                continue
+            named.add(path)
+            start_s, end_s = self._number(row, "start", (0, 1e6)), self._number(row, "end", (0, 1e6))
+            if end_s is not None and end_s <= (start_s or 0.0):
+                self._complain(row, "end", "is not after start")
+            part = (os.path.splitext(path)[0], start_s, end_s)  # noqa: PTH122 (as in an utterance's id)
+            if part in heard:
+                self.rows.reject(f"{self.table.path.name}:{row['_row']}", "an earlier row has this recording")
+                continue
+            heard.add(part)
+            speaker_id = self._speaker(row, owners)
+            kept.append((row, speaker_id, self._utterance(row, path, speaker_id, start_s, end_s)))
+        for name in sorted(set(self.table.own) & set(attributes())):
             self._observations(attributes()[name], kept)
         if self.wrong:
-            more = f"\n... and {len(self.wrong) - 10} more" if len(self.wrong) > 10 else ""
-            raise RecipeError("\n".join(self.wrong[:10]) + more)
-        self._orphans()
+            said = [
+                f"row {rows[0]}{f' (and {len(rows) - 1} more)' if len(rows) > 1 else ''}, {what}"
+                for what, rows in self.wrong.items()
+            ]
+            raise RecipeError(_listed(self.table.path, said))
+        for path in paths_below(self.root, *AUDIO):
+            if path not in named:
+                self.rows.reject(path, f"no row for this file in {self.table.path.name}")
         return self.rows.tables()
 
     def _path(self, row: Row) -> str | None:
         """The recording's path, or None after a reject."""
-        where = f"{self.table.name}:{row['_row']}"
+        where = f"{self.table.path.name}:{row['_row']}"
         path = PurePosixPath((row["path"] or "").replace("\\", "/"))
         if row["path"] is None or row["speaker"] is None:
             self.rows.reject(where, "no path" if row["path"] is None else "no speaker")
@@ -400,18 +461,15 @@ class _Reader:
         year = self._number(row, "birth_year", (1850, 2100))
         return self.rows.speaker(
             owner_id,
-            sex=self._word(row, "sex", sex_words()),
+            sex=self._word(row, "sex", list(words("sex")), ("female", "male", "other")),
             birth_year=None if year is None else int(year),
             native_language=self._language(row, "native_language"),
-            country=self._own(row, "country"),
+            country=self._country(row),
             person_id=self._own(row, "person"),
         )
 
-    def _utterance(self, row: Row, path: str, speaker_id: str) -> str:
+    def _utterance(self, row: Row, path: str, speaker_id: str, start_s: float | None, end_s: float | None) -> str:
         channel = self._number(row, "channel", (0, 63))
-        start_s, end_s = self._number(row, "start", (0, 1e6)), self._number(row, "end", (0, 1e6))
-        if end_s is not None and end_s <= (start_s or 0.0):
-            self._complain(row, "end", "is not after start")
         return self.rows.utterance(
             path,
             speaker_id,
@@ -430,7 +488,7 @@ class _Reader:
     def _observations(self, attribute: Attribute, kept: list[tuple[Row, str, str]]) -> None:
         """The observations of one column, each at the widest level at which it is one value."""
         instrument = self._instrument(attribute)
-        source = self.mapping.sources.get(attribute.name) or _source(attribute)
+        source = self.toml.sources.get(attribute.name) or _source(attribute)
         values = {utt_id: self._value(attribute, row) for row, _, utt_id in kept}
         of_speaker: dict[str, list[tuple[str | None, str]]] = {}
         for row, speaker_id, utt_id in kept:
@@ -449,37 +507,51 @@ class _Reader:
                 )
 
     def _instrument(self, attribute: Attribute) -> str | None:
-        """What columns.toml names; a scale's own where it has but one."""
+        """What corpus.toml names; a scale's own where it has but one."""
         own = list(instruments().get(attribute.name, {})) if attribute.kind == "scale" else []
-        return self.mapping.instruments.get(attribute.name) or (own[0] if len(own) == 1 else None)
+        return self.toml.instruments.get(attribute.name) or (own[0] if len(own) == 1 else None)
 
     def _value(self, attribute: Attribute, row: Row) -> str | float | None:
-        if attribute.kind in {"category", "text"}:
+        if attribute.kind == "text":
             return self._own(row, attribute.name)
+        if attribute.kind == "category":
+            return self._category(row, attribute)
         if attribute.kind in {"scale", "number"}:
             return self._number(row, attribute.name, attribute.bounds)
-        instrument = self.mapping.instruments.get(attribute.name)
+        instrument = self.toml.instruments.get(attribute.name)
         if instrument is not None:
             return self._number(row, attribute.name, instruments()[attribute.name][instrument])
-        word = self._word(row, attribute.name, ("present", "absent", *STATE))
-        return STATE.get(word or "", word)
+        word = self._word(row, attribute.name, list(meanings(attribute.name) or {}), ("present", "absent", "yes", "no"))
+        return (meanings(attribute.name) or {})[word] or None if word is not None else None
+
+    def _category(self, row: Row, attribute: Attribute) -> str | None:
+        """The owner's word: one that the warehouse knows where it knows a list of them."""
+        allowed = meanings(attribute.name)
+        word = self._own(row, attribute.name)
+        if allowed is not None:
+            word = self._word(row, attribute.name, list(allowed), attribute.allowed)
+        elif attribute.name == "age_range" and word is not None and not AGE_RANGE.fullmatch(word):
+            word = self._word(row, attribute.name, list(words("age_range")), ("18-34 and so on",))
+        return word
 
     # One cell each; a wrong one is complained about and read as unknown.
 
     def _own(self, row: Row, column: str) -> str | None:
-        text = row.get(column)
-        return self.mapping.words.get(column, {}).get((text or "").casefold(), text or "") or None
+        text = row.get(column) or ""
+        return self.toml.words.get(column, {}).get(fold(text), text) or None
 
-    def _word(self, row: Row, column: str, allowed: Sequence[str]) -> str | None:
+    def _word(self, row: Row, column: str, allowed: Sequence[str], shown: Sequence[str] | None = None) -> str | None:
+        """One of the allowed words, folded; ``shown`` stands for them in a complaint where none is near."""
         word = self._own(row, column)
-        if word is not None and word.casefold() not in allowed:
-            hint = _nearest(word, allowed)
-            if number(word) is not None and column in instruments():
-                names = ", ".join(instruments()[column])
-                hint = f": for a score, name its instrument ({names}) under [instruments] in columns.toml"
-            self._complain(row, column, f"is not an allowed word{hint}")
-            return None
-        return None if word is None else word.casefold()
+        if word is None or fold(word) in allowed:
+            return None if word is None else fold(word)
+        if number(word) is not None and column in instruments():
+            names = ", ".join(instruments()[column])
+            hint = f": for a score, name its instrument ({names}) under [instruments] in corpus.toml"
+        else:
+            hint = f"{nearest(word, allowed, shown)}; mend it, or map it under [words.{column}] in corpus.toml"
+        self._complain(row, column, f"is not an allowed word{hint}")
+        return None
 
     def _number(self, row: Row, column: str, bounds: tuple[float, float] | None) -> float | None:
         text = self._own(row, column)
@@ -487,15 +559,27 @@ class _Reader:
         if text is not None and value is None:
             self._complain(row, column, "is not a number")
         elif value is not None and bounds is not None and not bounds[0] <= value <= bounds[1]:
-            self._complain(row, column, f"is not within {bounds[0]:g}..{bounds[1]:g}; leave it empty where unknown")
+            remedy = f'a code for "not known" is mapped to "" under [words.{column}] in corpus.toml'
+            self._complain(row, column, f"is not within {bounds[0]:g}..{bounds[1]:g}; {remedy}")
             return None
         return value
 
     def _language(self, row: Row, column: str) -> str | None:
-        tag = self._own(row, column)
-        if tag is not None and not LANGUAGE.fullmatch(tag):
-            self._complain(row, column, "is not a language tag such as 'fr' or 'pt-BR'")
+        """A tag or a name as a tag; None where it is empty or a word for "unknown"."""
+        text = self._own(row, column)
+        tag = None if text is None else language(text)
+        if text is not None and tag is None and fold(text) not in words("language"):
+            self._complain(
+                row, column, f"is no language such as 'fr', 'pt-BR' or 'French'{nearest(text, words('language'))}"
+            )
         return tag
+
+    def _country(self, row: Row) -> str | None:
+        """The owner's word for a country: a name or code that the warehouse knows."""
+        text = self._own(row, "country")
+        if text is not None and fold(text) not in words("country"):
+            self._complain(row, "country", f"is no country such as 'FR' or 'France'{nearest(text, words('country'))}")
+        return text
 
     def _date(self, row: Row) -> date | None:
         text = self._own(row, "date")
@@ -506,16 +590,9 @@ class _Reader:
             return None
 
     def _complain(self, row: Row, column: str, what: str) -> None:
-        said = row.get(column)
-        self.wrong.append(f"{self.table}: row {row['_row']}, column {column}: {said or ''!r} {what}")
-
-    def _orphans(self) -> None:
-        """Reject the audio files that no row names."""
-        named = {utterance["path"] for utterance in self.rows.utterances}
-        for path in sorted(self.root.rglob("*")):
-            where = path.relative_to(self.root).as_posix()
-            if path.suffix.lower() in AUDIO and where not in named and path.is_file():
-                self.rows.reject(where, f"no row for this file in {self.table.name}")
+        own = self.table.own[column]
+        where = column if own == column else f"{own} ({column})"
+        self.wrong.setdefault(f"column {where}: {row.get(column) or ''!r} {what}", []).append(row["_row"] or "")
 
 
 def _source(attribute: Attribute) -> str:
@@ -553,14 +630,17 @@ def _widest(
 
 
 def write_byo(
-    root: Path, voices: Voices, people: Sequence[Voice], facts: Callable[[Voice], Mapping[str, object]]
+    root: Path, voices: Voices, people: Sequence[Voice], facts: Callable[[Voice], Mapping[str, object]], corpus: Corpus
 ) -> None:
-    """Write three recordings of each speaker, a table whose columns and words are a French lab's, and its map.
+    """Write three recordings of each speaker, a table whose columns and words are a French lab's, and corpus.toml.
 
-    The traps: a row without audio, audio without a row, an empty cell, a decimal comma, a byte order mark.
+    The traps: a byte order mark, semicolons, a decimal comma, an empty cell and a code for "not known", codes for sex,
+    words for tasks, rows without audio, out of the folder or of a recording that an earlier row has, audio without a
+    row and the twin that a Mac leaves of it, a path with backslashes.
     """
     columns = {"sujet": "speaker", "fichier": "path", "sexe": "sex", "âge": "age"}
     extra = list(facts(people[0])) if people else []
+    unknown = ["" for _ in extra]
     lines = [[*columns, "tâche", *extra, "remarques"]]
     for place, person in enumerate(people):
         row = facts(person)
@@ -568,17 +648,33 @@ def write_byo(
             path = f"audio/S{place:03d}/S{place:03d}_{take + 1}.wav"
             voices.write(root / path, voices.say(person, take=take), 16000)
             sex = {"male": "1", "female": "2"}[person.sex]
-            age = "" if place == 1 else f"{person.age},0"
+            age = {1: "", 2: "-9"}.get(place, f"{person.age},0")  # trap: empty-cell, missing-code, decimal-comma
             task = ("lecture", "récit")[take % 2]
-            lines.append([f"S{place:03d}", path, sex, age, task, *(str(row[name]) for name in extra), ""])
-    lines.append(["S999", "audio/S999/S999_1.wav", "2", "40", "lecture", *("" for _ in extra), "absent"])
-    voices.write(root / "audio" / "essai.wav", voices.say(people[0], take=3), 16000)
+            written = path.replace("/", "\\") if place == 0 else path  # trap: windows-path
+            lines.append([f"S{place:03d}", written, sex, age, task, *(str(row[name]) for name in extra), ""])
+    lines.append(["S999", "audio/S999/S999_1.wav", "2", "40", "lecture", *unknown, "absent"])  # trap: absent-audio
+    lines.append(["S999", "../ailleurs.wav", "2", "40", "lecture", *unknown, ""])  # trap: path-leaves-folder
+    lines.append([*lines[4][:-1], "doublon"])  # trap: same-recording-twice
+    voices.write(root / "audio" / "essai.wav", voices.say(people[0], take=3), 16000)  # trap: audio-without-row
+    (root / "audio" / "._essai.wav").write_bytes(b"\x00\x05\x16\x07")  # trap: twin-of-a-mac
     text = "\n".join(";".join(cells) for cells in lines)
-    (root / "metadata.csv").write_text(text + "\n", encoding="utf-8-sig")
-    (root / "columns.toml").write_text(_MINIATURE_TOML, encoding="utf-8")
+    (root / "metadata.csv").write_text(text + "\n", encoding="utf-8-sig")  # trap: byte-order-mark
+    (root / _corpus_toml.NAME).write_text(_declaration(corpus), encoding="utf-8")
 
 
-_MINIATURE_TOML = """\
+def _declaration(corpus: Corpus) -> str:
+    """The miniature's corpus.toml: the recipe's own [corpus] and [licence], and the map of a French lab."""
+    said = {"title": corpus.title, "language": corpus.languages[0], "label": corpus.label, "citation": corpus.citation}
+    licence = corpus.licence
+    use = {name: getattr(licence, name) for name in _corpus_toml.KEYS["licence"] if getattr(licence, name) is not None}
+    parts = (
+        _corpus_toml.lines("corpus", said | {"roles": list(corpus.roles), "ignore": ["remarques"]}),
+        _corpus_toml.lines("licence", use),
+    )
+    return "\n\n".join(["\n".join(part) for part in parts] + [_MINIATURE_MAP])
+
+
+_MINIATURE_MAP = """\
 [columns]
 sujet = "speaker"
 fichier = "path"
@@ -590,16 +686,10 @@ sexe = "sex"
 1 = "male"
 2 = "female"
 
+[words.age]
+"-9" = ""
+
 [words.speech_task]
 lecture = "read"
 "récit" = "spontaneous"
-
-[corpus]
-ignore = ["remarques"]
 """
-
-
-def _states(conditions: Sequence[Mapping[str, float]]) -> Callable[[Voice], Mapping[str, object]]:
-    """The columns of a miniature that come from traits: each a state, present from a strength of 0.2."""
-    names = sorted({name for condition in conditions for name in condition})
-    return lambda person: {name: "present" if person.strength(name) >= 0.2 else "absent" for name in names}

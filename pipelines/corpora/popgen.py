@@ -43,7 +43,6 @@ CORPUS = byo_corpus(
         consent="UNKNOWN: the paper's own terms are not public",
     ),
     label="depression",
-    speakers=48,
     conditions=(
         {},
         {"depression": 0.25, "anxiety": 0.25, "insomnia": 0.1, "fatigue": 0.25},  # below every cut-off

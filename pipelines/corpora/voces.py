@@ -36,7 +36,6 @@ CORPUS = byo_corpus(
         consent="UNKNOWN: the paper's own terms are not public",
     ),
     label="depression",
-    speakers=48,
     conditions=(
         {},
         {"depression": 0.1},

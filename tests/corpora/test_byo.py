@@ -9,22 +9,24 @@ import polars as pl
 import pytest
 
 from pipelines.corpora import popgen, voces
-from pipelines.corpora._base import Licence, RecipeError
-from pipelines.corpora._byo import attributes, byo_corpus, instruments, scan_byo
+from pipelines.corpora._base import Corpus, RecipeError
+from pipelines.corpora._byo import TRAPS, scan_byo
+from pipelines.corpora._vocabulary import attributes, instruments
 from pipelines.schema import Tables
 from pipelines.voices import Voices
 
 Lab = Callable[..., Path]
+BOTH = pytest.mark.parametrize("recipe", [popgen.CORPUS, voces.CORPUS], ids=["popgen", "voces"])
 
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
-    """Writes metadata.csv, columns.toml and an empty file for each word that ends in .wav."""
+    """Writes metadata.csv, corpus.toml and an empty file for each word that ends in .wav."""
 
     def write(*lines: str, toml: str = "", table: str = "metadata.csv", audio: tuple[str, ...] = ()) -> Path:
         (tmp_path / table).write_text("\n".join(lines) + "\n", encoding="utf-8")
         if toml:
-            (tmp_path / "columns.toml").write_text(toml, encoding="utf-8")
+            (tmp_path / "corpus.toml").write_text(toml, encoding="utf-8")
         words = [word for line in lines for word in line.replace(";", ",").replace("\t", ",").split(",")]
         for name in [*audio, *(word for word in words if word.endswith(".wav"))]:
             (tmp_path / name).touch()
@@ -123,7 +125,9 @@ def test_a_fact_is_stated_at_the_widest_level_where_it_is_one_value(lab: Lab) ->
     ]
 
 
-def test_other_words_come_in_by_columns_toml(lab: Lab) -> None:
+@pytest.mark.trap("popgen.own-columns", "voces.own-columns", "popgen.missing-code", "voces.missing-code")
+@pytest.mark.trap("popgen.own-words", "voces.own-words", "popgen.semicolons", "voces.semicolons")
+def test_other_words_come_in_by_corpus_toml(lab: Lab) -> None:
     tables = read(
         lab(
             "Kennung;Datei;Geschlecht;PHQ  gesamt;Rauigkeit;Depression;Notiz",
@@ -175,6 +179,7 @@ def test_parquet_with_numbers_and_dates(lab: Lab) -> None:
     assert [row[3:6] for row in stated(tables)] == [("depression", "present", None), ("phq9", None, 12.0)]
 
 
+@pytest.mark.trap("popgen.other-encoding", "voces.other-encoding")
 def test_tables_with_tabs_and_in_another_encoding(lab: Lab) -> None:
     assert read(lab("speaker\tpath", "a\t1.wav", table="metadata.tsv")).utterances.height == 1
     root = lab("", toml='[corpus]\nencoding = "cp1252"', table="notes.txt")
@@ -185,6 +190,9 @@ def test_tables_with_tabs_and_in_another_encoding(lab: Lab) -> None:
     assert tables.observations["value"].to_list() == ["suisse alémanique"]
 
 
+@pytest.mark.trap("popgen.absent-audio", "voces.absent-audio")
+@pytest.mark.trap("popgen.path-leaves-folder", "voces.path-leaves-folder")
+@pytest.mark.trap("popgen.same-recording-twice", "voces.same-recording-twice")
 def test_what_is_not_there_is_rejected_and_the_rest_is_read(lab: Lab) -> None:
     root = lab("speaker,path", "a,1.wav", "a,sub\\2.mp3", ",3.wav", "b,", "b,1.wav", "b,../5.mp3", audio=("6.wav",))
     tables = read(root)
@@ -200,6 +208,7 @@ def test_what_is_not_there_is_rejected_and_the_rest_is_read(lab: Lab) -> None:
     }
 
 
+@pytest.mark.trap("popgen.windows-path", "voces.windows-path")
 def test_windows_paths_are_understood(lab: Lab) -> None:
     root = lab("speaker,path", "a,sub\\1.mp3")
     (root / "sub").mkdir()
@@ -207,6 +216,7 @@ def test_windows_paths_are_understood(lab: Lab) -> None:
     assert read(root).utterances["path"].to_list() == ["sub/1.mp3"]
 
 
+@pytest.mark.trap("popgen.unknown-word", "voces.unknown-word")
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
@@ -222,7 +232,13 @@ def test_windows_paths_are_understood(lab: Lab) -> None:
         ("phq9", "many", r"column phq9: 'many' is not a number"),
         ("phq9", "99", r"column phq9: '99' is not within 0\.\.27"),
         ("age", "-1", r"column age: '-1' is not within 0\.\.120"),
-        ("language", "French", r"column language: 'French' is not a language tag such as 'fr'"),
+        ("language", "Frensh", r"column language: 'Frensh' is no language such as 'fr', .*did you mean 'french'"),
+        ("country", "Frnace", r"column country: 'Frnace' is no country such as 'FR' .*did you mean 'france'"),
+        ("native_language", "?!", r"column native_language: '\?!' is no language"),
+        ("education", "secundary", r"column education: 'secundary' .*did you mean 'secondary'"),
+        ("alcohol", "some", r"column alcohol: 'some' .*allowed: none, casual, habitual"),
+        ("age_range", "youngish", r"column age_range: 'youngish' is not an allowed word"),
+        ("depression", "krank", r"'krank' .*allowed: present, absent, yes, no.*\[words.depression\] in corpus.toml"),
         ("date", "6 May", r"column date: '6 May' is not a date"),
         ("birth_year", "93", r"column birth_year: '93' is not within 1850\.\.2100"),
     ],
@@ -233,15 +249,109 @@ def test_a_wrong_cell_is_named_by_row_and_column(lab: Lab, column: str, value: s
         read(root)
 
 
-def test_all_wrong_cells_are_listed_up_to_ten(lab: Lab) -> None:
-    root = lab("speaker,path,age", *(f"{i},{i}.wav,old" for i in range(13)))
+def test_all_wrong_cells_are_listed_up_to_ten_and_equal_ones_once(lab: Lab) -> None:
+    root = lab("speaker,path,age", *(f"{i},{i}.wav,old{i}" for i in range(13)))
     with pytest.raises(RecipeError) as caught:
         read(root)
     message = str(caught.value)
+    assert message.startswith(f"{root / 'metadata.csv'}:\n")
     assert message.count("column age") == 10
     assert message.endswith("... and 3 more")
+    with pytest.raises(RecipeError, match=r"metadata\.csv: row 2 \(and 12 more\), column age: 'old' is not a number"):
+        read(lab("speaker,path,age", *(f"{i},{i}.wav,old" for i in range(13))))
 
 
+def test_a_wrong_cell_is_named_by_the_owners_column_too(lab: Lab) -> None:
+    root = lab("speaker,path,Geschlecht", "a,1.wav,femal", toml='[columns]\nGeschlecht = "sex"')
+    with pytest.raises(RecipeError, match=r"row 2, column geschlecht \(sex\): 'femal' .*did you mean 'female'"):
+        read(root)
+
+
+@pytest.mark.parametrize(
+    ("word", "state"),
+    [("yes", "present"), ("N", "absent"), ("TRUE", "present"), ("0", "absent"), ("neg", "absent"), ("uncertain", None)],
+)
+def test_states_take_the_words_of_the_vocabulary(lab: Lab, word: str, state: str | None) -> None:
+    tables = read(lab("speaker,path,depression", f"a,1.wav,{word}", "b,2.wav,present"))
+    said = dict(tables.observations.select("speaker_id", "value").iter_rows())
+    assert said.get("my_lab:a") == state
+
+
+def test_a_word_of_one_attribute_is_no_word_of_another(lab: Lab) -> None:
+    assert read(lab("speaker,path,smoking", "a,1.wav,non-smoker")).observations["value"].to_list() == ["absent"]
+    with pytest.raises(RecipeError, match="'non-smoker' is not an allowed word"):
+        read(lab("speaker,path,depression", "a,1.wav,non-smoker"))
+
+
+@pytest.mark.parametrize(
+    ("said", "tag"), [("French", "fr"), ("fra", "fr"), ("pt_BR", "pt-BR"), ("de", "de"), ("", "de")]
+)
+def test_languages_are_tags_or_names(lab: Lab, said: str, tag: str) -> None:
+    assert read(lab("speaker,path,language", f"a,1.wav,{said}")).utterances["language"].to_list() == [tag]
+
+
+def test_categories_keep_the_owners_word_where_the_vocabulary_knows_it(lab: Lab) -> None:
+    tables = read(lab("speaker,path,education,age_range,accent", "a,1.wav,PhD,25-34,Plattdeutsch"))
+    assert [row[3:5] for row in stated(tables)] == [
+        ("accent", "Plattdeutsch"),
+        ("age_range", "25-34"),
+        ("education", "phd"),
+    ]
+
+
+@pytest.mark.trap("popgen.diagnosis-of-many", "voces.diagnosis-of-many")
+def test_one_column_may_hold_several_states(lab: Lab) -> None:
+    toml = """
+    [columns]
+    diagnosis = ["parkinson", "als", "healthy"]
+    [words.parkinson]
+    PD = "present"
+    ALS = "absent"
+    HC = "absent"
+    [words.als]
+    PD = ""
+    ALS = "present"
+    HC = "absent"
+    [words.healthy]
+    PD = "absent"
+    ALS = "absent"
+    HC = "present"
+    """
+    tables = read(lab("speaker,path,diagnosis", "a,1.wav,PD", "b,2.wav,ALS", "c,3.wav,HC", "d,4.wav,", toml=toml))
+    assert [(row[0], *row[3:5]) for row in stated(tables)] == [
+        ("my_lab:a", "healthy", "absent"),
+        ("my_lab:a", "parkinson", "present"),
+        ("my_lab:b", "als", "present"),
+        ("my_lab:b", "healthy", "absent"),
+        ("my_lab:b", "parkinson", "absent"),
+        ("my_lab:c", "als", "absent"),
+        ("my_lab:c", "healthy", "present"),
+        ("my_lab:c", "parkinson", "absent"),
+    ]
+
+
+@pytest.mark.trap("popgen.byte-order-mark", "voces.byte-order-mark", "popgen.decimal-comma", "voces.decimal-comma")
+@pytest.mark.trap("popgen.empty-cell", "voces.empty-cell")
+def test_a_table_as_excel_saves_it(lab: Lab) -> None:
+    root = lab("speaker;path;age;phq9;depression", "a;1.wav;31,5;7,5;", "b;2.wav;;;0")
+    table = root / "metadata.csv"
+    table.write_text("\ufeff" + table.read_text("utf-8").replace("\n", "\r\n"), "utf-8")
+    tables = read(root)
+    assert tables.utterances["age"].to_list() == [31.5, None]
+    assert [(row[0], *row[3:6]) for row in stated(tables)] == [
+        ("my_lab:a", "phq9", None, 7.5),
+        ("my_lab:b", "depression", "absent", None),
+    ]
+
+
+@pytest.mark.trap("popgen.audio-without-row", "voces.audio-without-row")
+@pytest.mark.trap("popgen.twin-of-a-mac", "voces.twin-of-a-mac")
+def test_audio_without_a_row_is_rejected_and_a_twin_of_a_mac_is_none(lab: Lab) -> None:
+    tables = read(lab("speaker,path", "a,1.wav", audio=("2.WAV", "._1.wav", "notes.txt")))
+    assert tables.rejects["path"].to_list() == ["2.WAV"]
+
+
+@pytest.mark.trap("popgen.rows-contradict", "voces.rows-contradict")
 def test_rows_of_one_speaker_have_to_agree(lab: Lab) -> None:
     assert read(lab("speaker,path,sex", "a,1.wav,F", "a,2.wav,f")).speakers.height == 1
     with pytest.raises(RecipeError, match=r"row 3, column sex: 'm' is another value: row 2 of this speaker says 'f'"):
@@ -253,12 +363,16 @@ def test_a_part_has_to_end_after_it_starts(lab: Lab) -> None:
         read(lab("speaker,path,start,end", "a,1.wav,2,1"))
 
 
+@pytest.mark.trap("popgen.misspelt-column", "voces.misspelt-column")
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ("speaker,path,phq-9", r"column 'phq-9' is not known \(did you mean 'phq9'\?\); map it under \[columns\]"),
-        ("speaker,path,xyzzy", r"column 'xyzzy' is not known; map it .* or list it under ignore"),
-        ("speaker,file", r"column 'file' is not known"),
+        (
+            "speaker,path,phq-9",
+            r"column 'phq-9' is not known \(did you mean 'phq9'\?\); say what it is under \[columns\]",
+        ),
+        ("speaker,path,xyzzy", r"column 'xyzzy' is not known; say what it is .* or list it under ignore"),
+        ("speaker,file", r"column 'file' is not known \(did you mean 'path'\?\)"),
         ("speaker,sex", r"metadata\.csv: no column path; found speaker, sex"),
         ("path,sex", r"metadata\.csv: no column speaker; found path, sex"),
     ],
@@ -272,19 +386,35 @@ def test_a_column_is_known_or_an_error(lab: Lab, header: str, message: str) -> N
 @pytest.mark.parametrize(
     ("toml", "message"),
     [
-        ("[columns", r"columns\.toml: not TOML"),
+        ("[columns", r"corpus\.toml: not TOML"),
         ("[colums]", r"table 'colums' is not known \(did you mean 'columns'\?\)"),
         ('columns = "x"', r"'columns' has to be a table"),
         ('[columns]\nage = "agee"', r"'agee' is not known \(did you mean 'age'\?\)"),
-        ('[columns]\nnowhere = "age"', r"metadata\.csv has no column nowhere"),
+        ('[columns]\nnowhere = "age"', r"metadata\.csv has no column 'nowhere'"),
         ('[columns]\nage = "sex"', r"two columns are 'sex'"),
         ('[instruments]\nvoice_roughness = "GRBASS"', r"instrument of voice_roughness 'GRBASS' .*did you mean 'GRBAS'"),
         ('[sources]\nphq9 = "clinican"', r"source 'clinican' is not known \(did you mean 'clinician'\?\)"),
         ('[corpus]\nencoding = "latin-99"', r"encoding 'latin-99' is not known"),
         ('[corpus]\nlang = "fr"', r"key of \[corpus\] 'lang' is not known \(did you mean 'language'\?\)"),
+        ('[corpus]\nlanguage = "Germn"', r"language 'Germn' is no tag .*did you mean 'german'"),
+        ('[corpus]\nlabel = "depresion"', r"label 'depresion' is not known \(did you mean 'depression'\?\)"),
+        ('[corpus]\nlabel = "phq9"', r"label 'phq9' is not known"),
+        ('[corpus]\nroles = ["open"]', r"role 'open' is not known \(allowed: evaluate, train\)"),
+        ('[corpus]\nroles = "train"', r"roles = 'train' has to be a list"),
+        ('[corpus]\nofficial_splits = "yes"', r"official_splits = 'yes' has to be true or false"),
+        ("[corpus]\ntitle = 3", r"title = 3 has to be a text"),
+        ("[corpus]\nepoch_share = 2", r"epoch_share has to be above 0 and at most 1"),
+        ("[corpus]\nignore = [3]", r"ignore has to be a text .* or a list of texts"),
+        ("[columns]\nage = 3", r"\[columns\] 'age' has to be a text"),
+        ('[words.sex]\n2 = "femal"', r"\[words.sex\] 'femal' is not known \(did you mean 'female'\?\)"),
+        ('[words.depression]\nx = "krank"', r"'krank' is not known \(allowed: absent, present\)"),
+        ('[words.split]\nx = "eval"', r"\[words.split\] 'eval' is not known \(allowed: dev, test, train\)"),
+        ("words = 3", r"'words' has to be a table"),
+        ("[words]\nsex = 3", r"'sex' has to be a table of its own"),
+        ("\x00", r"corpus\.toml: not TOML"),
     ],
 )
-def test_columns_toml_is_checked(lab: Lab, toml: str, message: str) -> None:
+def test_corpus_toml_is_checked(lab: Lab, toml: str, message: str) -> None:
     root = lab("speaker,path,age,sex", "a,1.wav,30,f", toml=toml)
     with pytest.raises(RecipeError, match=message):
         read(root)
@@ -311,14 +441,10 @@ def test_every_scale_of_the_vocabulary_has_one_instrument() -> None:
     assert all(len(instruments()[name]) == 1 for name in scales)
 
 
-def test_a_lab_needs_one_file_and_gets_a_miniature(tmp_path: Path) -> None:
-    licence = Licence(name="ours", url="", access="private", may_train=True, may_redistribute=False)
-    conditions = ({}, {"parkinson": 0.7})
-    corpus = byo_corpus("my_lab", "My lab", language="de", licence=licence, label="parkinson", conditions=conditions)
-    corpus.miniature(tmp_path, Voices(scale=0.1))
-    tables = corpus.scan(tmp_path)
-    assert (corpus.languages, corpus.label, tables.speakers.height) == (("de",), "parkinson", 16)
-    assert sorted(row[3:5] for row in stated(tables)) == [("parkinson", "absent")] * 8 + [("parkinson", "present")] * 8
+@BOTH
+def test_both_private_corpora_have_the_traps_of_the_layout(recipe: Corpus) -> None:
+    assert recipe.traps is TRAPS
+    assert recipe.cohort
 
 
 @pytest.fixture(scope="module")
@@ -344,9 +470,15 @@ def test_private_corpora_cross_sex_and_age(name: str, request: pytest.FixtureReq
     assert sexes["female"] == sexes["male"]
     assert tables.utterances.filter(pl.col("age") < 35).height >= 30
     assert tables.utterances.filter(pl.col("age") >= 60).height >= 30
-    assert tables.utterances["age"].null_count() == 3  # one speaker's cells are empty
+    assert tables.utterances["age"].null_count() == 6  # one speaker's cells are empty, another's hold -9
     assert set(tables.utterances["speech_task"]) == {"read", "spontaneous"}
-    assert sorted(tables.rejects["reason"]) == ["no audio at this path", "no row for this file in metadata.csv"]
+    assert dict(tables.rejects.select("path", "reason").iter_rows()) == {
+        "audio/essai.wav": "no row for this file in metadata.csv",
+        f"metadata.csv:{3 * tables.speakers.height + 2}": "no audio at this path",
+        f"metadata.csv:{3 * tables.speakers.height + 3}": "the path leaves the corpus folder: write it relative to the "
+        "folder",
+        f"metadata.csv:{3 * tables.speakers.height + 4}": "an earlier row has this recording",
+    }
 
 
 @pytest.mark.parametrize(

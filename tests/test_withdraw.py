@@ -80,8 +80,13 @@ def write_raw(raw: Path) -> None:
 
 def run(raw: Path, warehouse: Path) -> dg.ExecuteInProcessResult:
     os.environ.update({"SLAP_RAW": str(raw), "SLAP_WAREHOUSE": str(warehouse)})
+    unused = {f"{name}_shards" for name in corpora()} - {"voces_shards", "popgen_shards"}
+    keys = definitions.resolve_asset_graph().materializable_asset_keys
+    chosen = sorted(key for key in keys if key.to_user_string() not in unused)
     with dg.DagsterInstance.get() as instance:
-        return definitions.resolve_job_def("run").execute_in_process(instance=instance, raise_on_error=False)
+        return definitions.resolve_job_def("run").execute_in_process(
+            instance=instance, raise_on_error=False, asset_selection=chosen
+        )
 
 
 def slap(world: World, *arguments: str, warehouse: Path | None = None) -> Result:
@@ -111,6 +116,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         (home / "dagster").mkdir()
         (home / "dagster" / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
         patch.setattr(shards, "UTTERANCES_PER_SHARD", 5)
+        patch.setattr(ingest, "_contents", lambda _: [])  # nobody who edits a recipe meanwhile makes a run read again
         patch.chdir(PROJECT)
         assert run(raw, warehouse).success
         yield World(raw, warehouse, *_person(raw, warehouse, "train"))
@@ -308,13 +314,10 @@ def read_again(world: World) -> None:
 # Function, which call of it, and whether the command is killed after the call or before it.
 STEPS: list[tuple[Any, str, int, bool]] = [
     (withdrawals, "put", 1, True),
-    (withdraw, "_stop_manifests", 1, True),
-    (shards, "keep_bounds", 1, True),
     (shards, "_write_index", 1, False),
     (shards, "take_out", 2, True),
     (shards, "summarise", 1, False),
     (withdraw._Texts, "remove", 1, True),
-    (ingest, "_swap", 1, False),
     (ingest, "_swap", 1, True),
     (withdraw, "_rebuild", 1, False),
     (withdraw, "_rebuild", 1, True),

@@ -1,8 +1,10 @@
 """What stops the graph: a person in two splits, a label that no table knows. (Licences: see `assets.corpus`.)"""
 
 import dagster as dg
+import polars as pl
 
-from pipelines import warehouse
+from pipelines import meta, warehouse
+from pipelines import same_audio as copies
 from pipelines.assets import common
 from pipelines.resources import Slap
 
@@ -44,6 +46,97 @@ def cohorts_in_graph(slap: Slap) -> dg.AssetCheckResult:
         metadata={
             "cohorts_without_assets": ", ".join(missing) or "none",
             "what_to_do": f"set SLAP_RAW={settings.raw} where Dagster is started, and reload the code location",
+        },
+    )
+
+
+# Check of meta_db -> what it is about, and the findings of the table `quality` that belong to it.
+QUALITY = {
+    "scores": (
+        "Scores lie in the range of their instrument, and agree with what is stated.",
+        (
+            "score out of range",
+            "number outside the allowed range",
+            "number without a known instrument",
+            "scale without a number",
+            "stated state contradicts the score",
+            "raters disagree evenly",
+        ),
+    ),
+    "ages": (
+        "Ages are possible and agree with birth years.",
+        ("age outside 0..110", "age contradicts the birth year", "person of two birth years", "unknown age range"),
+    ),
+    "sexes": (
+        "Sex codes agree with the median F0 of a sample of voices, and a person has one sex.",
+        ("median F0 contradicts the sex code", "person of two sexes"),
+    ),
+    "words": (
+        "Every word of the owners is in a table of the vocabulary.",
+        (
+            "word that no table knows, not used",
+            "word that no table knows, kept as it stands",
+            "language is not a BCP-47 tag",
+        ),
+    ),
+    "people": (
+        "Every speaker has recordings, and people in two corpora are known.",
+        (
+            "person also in another corpus",
+            "speaker without an utterance",
+            "observation of an unknown utterance",
+            "official split cannot be used, so a hash splits the corpus",
+            "official split not followed",
+        ),
+    ),
+}
+
+
+def quality_check(name: str) -> dg.AssetChecksDefinition:
+    """The check ``name`` of `QUALITY`: fails while one of its findings is an error or a warning."""
+    description, belonging = QUALITY[name]
+
+    @dg.asset_check(name=name, asset="meta_db", description=description)
+    def check(slap: Slap) -> dg.AssetCheckResult:
+        found = meta.findings(slap.settings().meta_db).filter(pl.col("finding").is_in(list(belonging)))
+        severities = set(found["severity"])
+        return dg.AssetCheckResult(
+            passed=severities <= {"note"},
+            severity=dg.AssetCheckSeverity.ERROR if "error" in severities else dg.AssetCheckSeverity.WARN,
+            metadata={
+                "findings": common.markdown(found),
+                "what_to_do": "SELECT * FROM quality in meta.db shows an example of each; words that no table knows "
+                "are in unknown_word: add rows to warehouse/vocabulary/words.csv, or leave them",
+            },
+        )
+
+    return check
+
+
+quality_checks = [quality_check(name) for name in QUALITY]
+
+
+SAME_AUDIO = """Give the two ids one `person_id` in the recipe, or take one of the files away. This names them:
+
+    SELECT i.raw_sha256, u.corpus, u.path
+    FROM read_parquet('warehouse/shards/*/index.parquet') AS i JOIN utterance AS u USING (utt_id)
+    QUALIFY count(DISTINCT u.speaker_id) OVER (PARTITION BY i.raw_sha256) > 1 ORDER BY ALL
+"""
+
+
+@dg.asset_check(
+    asset="manifest", blocking=True, description="No recording lies under two people, least of all in two splits."
+)
+def same_audio(slap: Slap) -> dg.AssetCheckResult:
+    """Blocks training while the same audio is in two splits under two people; warns of copies in one split."""
+    found = copies.read(slap.settings().shards)
+    leaks = any(finding["severity"] == "error" for finding in found)
+    return dg.AssetCheckResult(
+        passed=not found,
+        severity=dg.AssetCheckSeverity.ERROR if leaks else dg.AssetCheckSeverity.WARN,
+        metadata={
+            "findings": common.markdown(pl.DataFrame(found, schema=["severity", "corpus", "finding", "n", "example"])),
+            "what_to_do": dg.MetadataValue.md(SAME_AUDIO),
         },
     )
 

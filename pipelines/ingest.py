@@ -8,22 +8,26 @@ changed.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import hmac
 import inspect
+import itertools
 import json
 import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
+import pyarrow.parquet as pq
 
-from pipelines import schema
+from pipelines import pitch, schema, withdrawals
 from pipelines.corpora import _base
 from pipelines.corpora._base import Corpus, RecipeError, Rows
 from pipelines.schema import SchemaError, Tables
@@ -65,32 +69,31 @@ def ingest(corpus: Corpus, root: Path, out: Path, id_key: bytes) -> Ingested:
         id_key: secret of the utterance ids, see `id_key`.
     """
     _recover(out, corpus.name)
-    listing = list(_listing(root))
-    fingerprint = _fingerprint(corpus, listing, id_key)
+    withdrawn, hashed = out.parent / withdrawals.NAME, functools.partial(keyed, id_key)
+    fingerprint, leaving = _fingerprint(corpus, root, id_key)
+    fingerprint += withdrawals.mark(withdrawn, hashed)
     stored = _stored(out / corpus.name, root, fingerprint)
     if stored is not None:
         return stored
     found = root.is_dir()
     tables, reason = _scan(corpus, root) if found else (_no_rows(corpus), f"skipped: not found at {root}")
-    tables = _drop_leaving(corpus, tables, {entry.path for entry in listing if entry.leaves})
-    tables = _hide_ids(tables, id_key)
+    tables = withdrawals.drop(tables, withdrawn, hashed)
+    partial = _partial(out, corpus.name)
+    partial.mkdir(parents=True)
+    rows = _write(corpus.name, tables, partial, leaving, id_key)
+    pitch.sample(root, partial).write_parquet(partial / f"{pitch.TABLE}.parquet")
     result = Ingested(
         corpus=corpus.name,
         found=found,
         reason=reason,
-        speakers=tables.speakers.height,
-        utterances=tables.utterances.height,
-        observations=tables.observations.height,
-        rejects=tables.rejects.height,
+        speakers=rows["speaker"],
+        utterances=rows["utterance"],
+        observations=rows["observation"],
+        rejects=rows["reject"],
         synthetic=(root / SYNTHETIC).is_file(),
         fingerprint=fingerprint,
         changed=True,
     )
-    partial = _partial(out, corpus.name)
-    partial.mkdir(parents=True)
-    frames = (tables.speakers, tables.utterances, tables.observations, tables.rejects)
-    for name, frame in zip(TABLES, frames, strict=True):
-        frame.write_parquet(partial / f"{name}.parquet")
     card = json.dumps(_card(corpus, root, result), indent=2, ensure_ascii=False)
     (partial / "corpus.json").write_text(card + "\n", "utf-8")
     _swap(out, corpus.name)
@@ -162,7 +165,7 @@ def render_miniature(corpus: Corpus, root: Path, voices: Voices) -> bool:
 def _scan(corpus: Corpus, root: Path) -> tuple[Tables, str]:
     """The recipe's tables, or empty ones with the reason as their only reject."""
     try:
-        return schema.validate(corpus.name, corpus.scan(root)), ""
+        return corpus.scan(root), ""
     except (RecipeError, SchemaError) as error:
         rows = Rows(corpus.name)
         rows.reject(".", str(error))
@@ -173,63 +176,93 @@ def _no_rows(corpus: Corpus) -> Tables:
     return Rows(corpus.name).tables()
 
 
-def _hide_ids(tables: Tables, key: bytes) -> Tables:
-    def hide(frame: pl.DataFrame) -> pl.DataFrame:
-        hidden = [None if utt_id is None else keyed(key, utt_id) for utt_id in frame["utt_id"]]
-        return frame.with_columns(pl.Series("utt_id", hidden, dtype=pl.String))
+def _write(corpus: str, tables: Tables, folder: Path, leaving: Sequence[str], key: bytes) -> dict[str, int]:
+    """Write the tables batch by batch, with keyed utterance ids, and return how many rows each has.
 
-    return Tables(tables.speakers, hide(tables.utterances), hide(tables.observations), tables.rejects)
+    Utterances that lie behind a symbolic link out of the corpus folder are left out, with what is said of them.
+    """
+    lost: set[str] = set()
 
+    def keep(name: str, batch: pl.DataFrame) -> pl.DataFrame:
+        if leaving and name == "utterance":
+            outside = batch["path"].map_elements(lambda path: _behind(path, leaving), return_dtype=pl.Boolean)
+            lost.update(batch.filter(outside)["utt_id"])
+            batch = batch.filter(~outside)
+        elif lost and name == "observation":
+            batch = batch.filter(pl.col("utt_id").is_null() | ~pl.col("utt_id").is_in(sorted(lost)))
+        if name in ("utterance", "observation"):
+            hidden = [None if utt_id is None else keyed(key, utt_id) for utt_id in batch["utt_id"]]
+            batch = batch.with_columns(pl.Series("utt_id", hidden, dtype=pl.String))
+        return batch
 
-def _drop_leaving(corpus: Corpus, tables: Tables, leaving: set[str]) -> Tables:
-    """Reject the utterances that lie behind a symbolic link out of the corpus folder."""
-    if not leaving:
-        return tables
-
-    def behind(path: str) -> bool:
-        return any(path == link or path.startswith(f"{link}/") for link in leaving)
-
-    outside = tables.utterances.filter(pl.col("path").map_elements(behind, return_dtype=pl.Boolean))
-    rows = Rows(corpus.name)
-    for link in sorted(leaving):
-        rows.reject(link, "symbolic link out of the corpus folder, not followed")
-    lost = outside["utt_id"].implode()
-    return Tables(
-        tables.speakers,
-        tables.utterances.filter(~pl.col("utt_id").is_in(lost)),
-        tables.observations.filter(pl.col("utt_id").is_null() | ~pl.col("utt_id").is_in(lost)),
-        pl.concat([tables.rejects, rows.tables().rejects]),
-    )
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """A file or link below a corpus folder; ``leaves`` is a link whose target lies outside of it."""
-
-    path: str
-    size: int
-    mtime_ns: int
-    leaves: bool
+    rows = dict.fromkeys(TABLES, 0)
+    for name in TABLES:
+        kept: Iterator[pl.DataFrame] = (keep(name, batch) for batch in tables.batches(name))
+        if name == "reject":
+            links = pl.DataFrame(
+                [(corpus, link, "symbolic link out of the corpus folder, not followed") for link in leaving],
+                schema=dict(schema.REJECT),
+                orient="row",
+            )
+            kept = itertools.chain(kept, [links])
+        rows[name] = _write_batches(kept, folder / f"{name}.parquet")
+    return rows
 
 
-def _listing(root: Path) -> Iterator[_Entry]:
-    """All files and links below ``root`` in a stable order; directory links are entries, not entered."""
+def _write_batches(batches: Iterator[pl.DataFrame], path: Path) -> int:
+    """Write at least one frame as a Parquet file, a batch at a time, and return the number of rows."""
+    rows = 0
+    with contextlib.ExitStack() as stack:
+        writer: pq.ParquetWriter | None = None
+        for batch in batches:
+            table = batch.to_arrow()
+            if writer is None:
+                writer = stack.enter_context(pq.ParquetWriter(path, table.schema, compression="zstd"))
+            if batch.height or not rows:
+                writer.write_table(table)
+            rows += batch.height
+    return rows
+
+
+def _behind(path: str, links: Sequence[str]) -> bool:
+    return any(path == link or path.startswith(f"{link}/") for link in links)
+
+
+def _listing(root: Path) -> Iterator[tuple[str, int, int, bool]]:
+    """Path, bytes, time and whether it leads out, of all files and links below ``root`` in a stable order.
+
+    Directory links are entries, not entered. Nothing is kept: a tree may hold millions of files.
+    """
     home = root.resolve()
-    for folder, folders, files in os.walk(home):
-        folders.sort()
-        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]  # noqa: PTH114, PTH118
-        for name in sorted([*files, *links]):
-            path = Path(folder, name)
-            info, leaves = path.lstat(), False
+    if not home.is_dir():
+        return
+    pending = [""]
+    while pending:
+        folder = pending.pop()
+        with os.scandir(home / folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+        folders = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
+        pending.extend(folder + entry.name + "/" for entry in reversed(folders))
+        for entry in entries:
+            info, leaves = entry.stat(follow_symlinks=False), False
             if stat.S_ISLNK(info.st_mode):
-                leaves = not path.resolve().is_relative_to(home)
-                info = path.stat() if path.exists() and not leaves else info
-            yield _Entry(path.relative_to(home).as_posix(), info.st_size, info.st_mtime_ns, leaves)
+                target = Path(entry.path)
+                leaves = not target.resolve().is_relative_to(home)
+                info = target.stat() if target.exists() and not leaves else info
+            elif stat.S_ISDIR(info.st_mode):
+                continue
+            yield folder + entry.name, info.st_size, info.st_mtime_ns, leaves
 
 
-def _fingerprint(corpus: Corpus, listing: list[_Entry], key: bytes) -> str:
-    files = (f"{entry.path}\0{entry.size}\0{entry.mtime_ns}\0{entry.leaves}" for entry in listing)
-    return _digest([keyed(key, "id key"), *_contents(_code(corpus)), *files])
+def _fingerprint(corpus: Corpus, root: Path, key: bytes) -> tuple[str, list[str]]:
+    """A hash of the code and of the raw folder's files, and the links that lead out of it."""
+    digest = hashlib.sha256("\n".join([keyed(key, "id key"), *_contents(_code(corpus))]).encode())
+    leaving = []
+    for path, size, changed, leaves in _listing(root):
+        digest.update(f"\n{path}\0{size}\0{changed}\0{leaves}".encode(errors="surrogateescape"))
+        if leaves:
+            leaving.append(path)
+    return digest.hexdigest(), leaving
 
 
 def _code(corpus: Corpus) -> list[Path]:

@@ -32,7 +32,7 @@ def summary(meta_db: Path) -> pl.DataFrame:
 
 def findings(meta_db: Path) -> pl.DataFrame:
     """What is wrong with the data, counted per corpus."""
-    return ask(meta_db, "SELECT severity, corpus, finding, n FROM quality ORDER BY severity, corpus, finding")
+    return ask(meta_db, "SELECT severity, corpus, finding, n, example FROM quality ORDER BY severity, corpus, finding")
 
 
 def split_hash(meta_db: Path) -> str:

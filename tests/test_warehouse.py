@@ -18,7 +18,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from pipelines import warehouse
+from pipelines import pitch, warehouse
 from pipelines.corpora._base import Rows
 from pipelines.warehouse import WarehouseError, WarehouseReport
 
@@ -724,6 +724,75 @@ def test_muddled_people_and_languages_are_found(asked: House) -> None:
 
 def test_there_are_enough_example_queries() -> None:
     assert len(QUERIES) >= 8
+
+
+# Voices against sex codes ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("women", "men", "severity"),
+    [(210, 115, None), (115, 210, "error"), (130, 115, "warn"), (210, 190, "warn")],
+)
+def test_sex_codes_that_contradict_the_voices_are_found(
+    house: House, women: int, men: int, severity: str | None
+) -> None:
+    rows = Rows("clinic")
+    voices = []
+    for number in range(12):
+        sex, hertz = ("f", women) if number % 2 else ("m", men)
+        who = rows.speaker(str(number), sex=sex)
+        utt_id = rows.utterance(f"{number}.wav", who, language="en", age=40.0)
+        voices.append(("clinic", who, utt_id, float(hertz + number), 2.0))
+    child = rows.speaker("child", sex="m")
+    voices.append(("clinic", child, rows.utterance("c.wav", child, language="en", age=8.0), 390.0, 2.0))
+    house.add(rows)
+    sample = pl.DataFrame(voices, schema=dict(pitch.SAMPLE), orient="row")
+    sample.write_parquet(house.folder / "tables" / "clinic" / f"{pitch.TABLE}.parquet")
+    house.build()
+    found = house.ask("SELECT severity, n FROM quality WHERE finding = 'median F0 contradicts the sex code'")
+    assert found == ([] if severity is None else [(severity, 12)])
+
+
+def test_words_that_no_table_knows_are_listed_with_what_became_of_them(house: House) -> None:
+    rows = Rows("words")
+    who = rows.speaker("s", sex="f", country="Ruritania")
+    rows.utterance("u.wav", who, language="en")
+    rows.observe(who, "accent", "Ruritanian Hills", source="self-report")
+    rows.observe(who, "emotion", "wistful", source="acted")
+    rows.observe(who, "smoking", "pipe on Sundays", source="self-report")
+    house.add(rows)
+    house.build()
+    assert set(house.ask("SELECT domain, raw, n, kept FROM unknown_word")) == {
+        ("accent", "ruritanian hills", 1, True),
+        ("country", "Ruritania", 1, True),
+        ("emotion", "wistful", 1, False),
+        ("smoking", "pipe on sundays", 1, False),
+    }
+    wide = house.wide("words:u")
+    assert (wide["accent"], wide["emotion"], wide["smoking"]) == ("ruritanian hills", None, None)
+
+
+@pytest.mark.parametrize("word", ["y", "True", " YES ", "1", "present", "casual smoker"])
+def test_states_are_folded_by_the_table(house: House, word: str) -> None:
+    rows = Rows("c")
+    who = rows.speaker("s")
+    rows.utterance("u.wav", who, language="en")
+    rows.observe(who, "smoking", word, source="self-report")
+    house.add(rows)
+    house.build()
+    assert house.wide("c:u")["smoking"] == "present" and house.findings() == set()
+
+
+def test_who_acts_an_emotion_knows_it_better_than_who_hears_it(house: House) -> None:
+    rows = Rows("c")
+    who = rows.speaker("s")
+    utt_id = rows.utterance("u.wav", who, language="en")
+    rows.observe(who, "emotion", "Sad", source="acted", utt_id=utt_id)
+    for rater in "abc":
+        rows.observe(who, "emotion", "happy", source="rater", rater=rater, utt_id=utt_id)
+    house.add(rows)
+    house.build()
+    assert house.wide("c:u")["emotion"] == "sad"
 
 
 # The vocabulary -----------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import dagster as dg
 
 import slap_model
 from pipelines import manifest as manifests
-from pipelines import meta
+from pipelines import meta, same_audio
 from pipelines.assets import common
 from pipelines.assets.captions import training_corpora
 from pipelines.corpora._base import corpora
@@ -38,6 +38,7 @@ def manifest(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeRes
     from slap_model.text import TextTower, vectors_path
 
     settings = slap.settings()
+    same_audio.write(settings.meta_db, settings.shards)
     tower = TextTower(config.load(settings.config, settings.overrides).text.tower)
     try:
         path, content = manifests.write(

@@ -59,9 +59,15 @@ SELECT CAST(row_number() OVER (ORDER BY corpus, speaker_id) AS INTEGER) AS speak
 FROM speaker;
 
 -- Each language tag that occurs, and what it is here.
+CREATE TEMP TABLE language_seen AS
+SELECT corpus, language, count(*) AS n
+FROM read_parquet(getvariable('utterance_files'))
+WHERE language IS NOT NULL
+GROUP BY ALL;
+
 CREATE TEMP TABLE language_meaning AS
 SELECT u.language, CASE WHEN tag.raw IS NULL THEN language_tag(u.language) ELSE tag.canonical END AS tag
-FROM (SELECT DISTINCT language FROM read_parquet(getvariable('utterance_files')) WHERE language IS NOT NULL) AS u
+FROM (SELECT DISTINCT language FROM language_seen) AS u
 LEFT JOIN word AS tag ON tag.domain = 'language' AND tag.raw = language_tag(u.language);
 
 CREATE TABLE unread_metadata AS

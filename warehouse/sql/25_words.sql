@@ -140,9 +140,13 @@ FROM speaker AS s
 WHERE NOT regexp_full_match(s.country, '[A-Z]{2}')
 GROUP BY ALL
 UNION ALL
-SELECT s.corpus, 'language', s.native_language, count(*), true
-FROM speaker AS s
-WHERE NOT regexp_full_match(s.native_language, '[a-z]{2,3}(-[a-z0-9]{2,8})*')
+SELECT corpus, 'language', tag, CAST(sum(n) AS BIGINT), true
+FROM (
+    SELECT corpus, native_language AS tag, count(*) AS n FROM speaker GROUP BY ALL
+    UNION ALL
+    SELECT s.corpus, m.tag, s.n FROM language_seen AS s JOIN language_meaning AS m USING (language)
+)
+WHERE NOT regexp_full_match(tag, '[a-z]{2,3}(-[a-z0-9]{2,8})*')
 GROUP BY ALL
 ORDER BY ALL;
 

@@ -250,6 +250,12 @@ def _of_others(settings: Settings, speakers: Collection[str]) -> pl.LazyFrame:
     return pl.scan_parquet(files).select(list(SPOKEN)).filter(~pl.col("speaker_id").is_in(list(speakers)))
 
 
+def _root(settings: Settings, corpus: str) -> Path:
+    """The raw folder that a corpus was read from."""
+    card = settings.tables / corpus / "corpus.json"
+    return Path(json.loads(card.read_text("utf-8"))["root"]) if card.is_file() else settings.raw / corpus
+
+
 def _observations(tables: Path, speakers: Collection[str]) -> int:
     path = tables / "observation.parquet"
     if not path.is_file():
@@ -431,7 +437,7 @@ class _Texts:
 def _raw(settings: Settings, mine: pl.DataFrame, speakers: Collection[str]) -> Iterator[str]:
     """Folders that are the person's alone, and single files."""
     for corpus in sorted({speaker.partition(":")[0] for speaker in speakers}):
-        root = settings.raw / corpus
+        root = _root(settings, corpus)
         others = _of_others(settings, speakers).filter(corpus=corpus).select(mine.columns).collect()
         own = withdrawals.own_files(iter([mine.filter(corpus=corpus), others]), list(speakers))
         yield from (f"{root / folder}/" for folder in own.folders)
@@ -458,8 +464,8 @@ def remove(settings: Settings, found: Found) -> Withdrawal:
     _remove_files([*found.scores, *found.predictions, *found.embeddings, *_boards(settings)])
     _stop_manifests(settings, found.manifests)
     _remove_from_shards(settings, found)
-    _Texts(settings.captions_folder, found.known).remove()
     _remove_from_dagster(_dagster_home(), _names(found, hashed))
+    _Texts(settings.captions_folder, found.known).remove()
     _remove_from_tables(settings, row, hashed)
     _rebuild(settings)
     return finish(settings, row)
@@ -516,7 +522,7 @@ def _remove_from_shards(settings: Settings, found: Found) -> None:
 
 def _remove_from_tars(settings: Settings, folder: Path, tars: Mapping[Path, Held], found: Found) -> None:
     """Take the person out of the tars of a corpus; where all was up to date it stays so, key and all."""
-    corpus, root = folder.name, settings.raw / folder.name
+    corpus, root = folder.name, _root(settings, folder.name)
     rows = _rows_to_cut(settings, corpus)
     before = {unit.tar: unit for unit in shards.plan(corpus, root, rows, folder)}
     if before:

@@ -85,10 +85,12 @@ def _chosen(tables: Path, speakers: int) -> Iterator[list[dict[str, Any]]]:
 
 
 def _listen(root: Path, utterance: Mapping[str, Any]) -> tuple[float, float]:
-    start = utterance["start_s"] or 0.0
-    end = min(start + LONGEST, utterance["end_s"] or start + LONGEST)
+    start, end = utterance["start_s"], utterance["end_s"]
+    if start is not None or end is not None:  # a turn of a long recording: no more of it than needed
+        start = start or 0.0
+        end = start + LONGEST if end is None else min(start + LONGEST, end)
     wave, rate = audio.decode(root / utterance["path"], start_s=start, end_s=end, channel=utterance["channel"])
-    return median_f0(audio.resample(wave, rate, RATE))
+    return median_f0(audio.resample(wave[: round(LONGEST * rate)], rate, RATE))
 
 
 def median_f0(wave: NDArray[np.float32]) -> tuple[float, float]:

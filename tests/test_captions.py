@@ -64,7 +64,9 @@ def test_every_fact_has_four_phrasings(fact: str) -> None:
 
 
 def test_every_severity_word_of_an_instrument_has_four_phrasings() -> None:
-    bands = {(row["target"], row["state"], row["word"]) for row in table("instruments.csv") if row["word"]}
+    bands = {
+        (row["target"], row["state"], row["word"]) for row in table("instruments.csv") if row["word"] and row["target"]
+    }
     assert bands
     for state, value, word in sorted(bands):
         facts = (f"{state}={value}", f"{state}_severity={word}")

@@ -166,4 +166,6 @@ def _twice(tables: Tables) -> pl.DataFrame:
 
 def _refuse(corpus: str, table: str, what: str, rows: pl.DataFrame) -> None:
     if rows.height:
-        raise SchemaError(f"{corpus}: table {table}: {what} in {rows.height} rows, first {rows.row(0, named=True)}")
+        error = SchemaError(f"{corpus}: table {table}: {what} in {rows.height} row{'' if rows.height == 1 else 's'}")
+        error.add_note(f"first: {rows.row(0, named=True)}")  # in the traceback only: the message goes to the reports
+        raise error

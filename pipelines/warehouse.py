@@ -23,7 +23,7 @@ import duckdb
 import polars as pl
 import pyarrow.parquet as pq
 
-from pipelines import pitch
+from pipelines import pitch, withdrawals
 from pipelines import split as splits
 from pipelines.corpora._base import Licence
 
@@ -123,6 +123,7 @@ def build(
             con.register("voice_sample_file", _voice_sample(tables, corpora))
             _view_of_files(con, "score_file", scores.resolve() / "*" / "*.json")
             _view_of_files(con, "shard_reject_file", shards.resolve() / "*" / "rejects.json")
+            _view_of_files(con, "withdrawal_file", tables.resolve().parent / withdrawals.NAME)
             _view_of_files(con, "audio_finding_file", shards.resolve() / "findings.json")
             _store_build(con, fingerprint, splits.split_hash(assigned), split_seed, sorted(corpora))
             _run(con, [file for file in files if file.name >= AFTER_SPLIT])

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from pipelines import pitch, warehouse
+from pipelines import pitch, warehouse, withdrawals
 from pipelines.corpora._base import Rows
 from pipelines.warehouse import WarehouseError, WarehouseReport
 
@@ -799,6 +799,20 @@ def test_who_acts_an_emotion_knows_it_better_than_who_hears_it(house: House) -> 
     house.add(rows)
     house.build()
     assert house.wide("c:u")["emotion"] == "sad"
+
+
+def test_withdrawals_are_read_anew(house: House) -> None:
+    house.add(clinic(4))
+    house.build()
+    assert house.ask("FROM withdrawal") == []
+    counts = {field.name: 3 for field in fields(withdrawals.Withdrawal)}
+    words = {"date": "2026-02-01", "finished": "", "corpora": "clinic", "checkpoints": "slap-1 slap-2", "refused": "x"}
+    row = withdrawals.Withdrawal(**{**counts, **words, "key": withdrawals.key_mark(str)})
+    withdrawals.put(house.folder / withdrawals.NAME, row, str)
+    assert house.ask("SELECT corpora, finished, speakers, tars, scores, checkpoints FROM withdrawal") == [
+        ("clinic", None, 3, 3, 3, "slap-1 slap-2")
+    ]
+    assert all("x" not in str(cell) for found in house.ask("FROM withdrawal") for cell in found)
 
 
 # The vocabulary -----------------------------------------------------------------------------------------

@@ -362,3 +362,18 @@ COMMENT ON COLUMN resolved_value.alsfrs_speech IS 'ALSFRS-R speech item: 4 is no
 COMMENT ON COLUMN resolved_value.alsfrs_swallowing IS 'ALSFRS-R swallowing item: 4 is normal; 0 to 4';
 COMMENT ON COLUMN resolved_value.updrs_speech IS 'UPDRS speech item; 0 to 4';
 COMMENT ON COLUMN resolved_value.updrs_motor IS 'UPDRS part III, motor examination, as the owner gives it; 0 to 132';
+
+COMMENT ON VIEW withdrawal IS 'People who withdrew, without saying who: what `slap withdraw` removed, and which checkpoints heard them';
+COMMENT ON COLUMN withdrawal."date" IS 'Day of the withdrawal';
+COMMENT ON COLUMN withdrawal.finished IS 'Day when all of it was gone; null: the command was broken off and must be run again';
+COMMENT ON COLUMN withdrawal.corpora IS 'Corpora that held the person, separated by blanks';
+COMMENT ON COLUMN withdrawal.speakers IS 'Speaker ids that were removed';
+COMMENT ON COLUMN withdrawal.utterances IS 'Utterances that were removed';
+COMMENT ON COLUMN withdrawal.observations IS 'Observations that were removed';
+COMMENT ON COLUMN withdrawal.rejects IS 'Rejects that were removed';
+COMMENT ON COLUMN withdrawal.tars IS 'Tars that were written again';
+COMMENT ON COLUMN withdrawal.scores IS 'Score files that were removed';
+COMMENT ON COLUMN withdrawal.checkpoints IS 'Checkpoints whose training heard the person: retrain, or do not use them';
+COMMENT ON VIEW withdrawal_file IS 'The list of withdrawals as text; read the view withdrawal';
+COMMENT ON COLUMN withdrawal_file.filename IS 'The file';
+COMMENT ON COLUMN withdrawal_file.content IS 'Its rows, as CSV';

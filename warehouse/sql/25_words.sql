@@ -99,18 +99,17 @@ JOIN scale AS s
     ON s.measures = o.attribute
     AND (fold(s.instrument) = fold(o.instrument) OR (fold(o.instrument) IS NULL AND a.kind = 'scale'));
 
--- The bands of the instruments, numbered. code: what the band says of its target, in the bits that `sum_up` reads.
+-- The bands of the instruments. state: what the band says of its target (1 absent, 2 present). word: the number of the
+-- band, and in bit 10 whether it is its scale's lowest, whose word never stands beside a stated "present".
 CREATE TEMP TABLE band AS
 SELECT
     preference AS scale,
-    CAST(target AS state_name) AS state,
+    CAST(target AS state_name) AS target,
     low,
     high,
     high_included,
-    CAST(line AS SMALLINT) AS line,
-    (CASE state WHEN 'present' THEN 2 WHEN 'absent' THEN 1 ELSE 0 END << 2)
-        | (line << 8)
-        | (CASE WHEN word IN ('none', 'minimal', 'normal') THEN 1 ELSE 0 END << 18) AS code
+    CASE state WHEN 'present' THEN 2 WHEN 'absent' THEN 1 ELSE 0 END AS state,
+    line | (CASE WHEN word IN ('none', 'minimal', 'normal') THEN 1 ELSE 0 END << 10) AS word
 FROM instrument
 WHERE target IS NOT NULL;
 

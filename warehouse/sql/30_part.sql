@@ -25,26 +25,14 @@ CREATE OR REPLACE TEMP TABLE part_utterance AS
 SELECT
     s.speaker_no,
     s.rowid AS session_no,
-    p.birth_year,
-    r.* REPLACE (CAST(r.corpus AS corpus_name) AS corpus, tag.tag AS language)
+    r.utt_id,
+    r.speaker_id,
+    CAST(r.corpus AS corpus_name) AS corpus,
+    r.age,
+    CAST(year(r.recorded_on) - p.birth_year AS DOUBLE) AS turned
 FROM read_parquet(getvariable('part_utterance_files')) AS r
 JOIN part_session AS s ON s.speaker_id = r.speaker_id AND s.session_id = coalesce(r.session_id, '')
-JOIN part_speaker AS p ON p.speaker_no = s.speaker_no
-LEFT JOIN language_meaning AS tag ON tag.language = r.language;
-
-CREATE TABLE IF NOT EXISTS utterance (
-    utt_id VARCHAR, corpus corpus_name, speaker_id VARCHAR, session_id VARCHAR, path VARCHAR, start_s DOUBLE,
-    end_s DOUBLE, channel INTEGER, language VARCHAR, speech_task VARCHAR, device VARCHAR, recorded_on DATE,
-    official_split VARCHAR, age DOUBLE
-);
-INSERT INTO utterance BY NAME SELECT * EXCLUDE (speaker_no, session_no, birth_year) FROM part_utterance;
-
-CREATE TABLE IF NOT EXISTS observation (
-    corpus corpus_name, speaker_id VARCHAR, session_id VARCHAR, utt_id VARCHAR, attribute attribute_name,
-    value VARCHAR, value_num DOUBLE, unit VARCHAR, instrument instrument_name, source source_name, rater VARCHAR
-);
-INSERT INTO observation BY NAME
-SELECT * FROM read_parquet(getvariable('part_observation_files')) WHERE in_part(speaker_id);
+JOIN part_speaker AS p ON p.speaker_no = s.speaker_no;
 
 -- level 3: of an utterance; 2: of a session; 1: of a speaker. key: its number, null for an utterance
 -- that is not there.

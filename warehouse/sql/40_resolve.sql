@@ -1,11 +1,13 @@
 -- What the observations of a part come to, one row an utterance. The most specific level wins (utterance, then session,
 -- then speaker); several raters of one level are averaged, or vote; an even vote says nothing.
 --
--- A state is resolved in bits. One code says how one level (3 the utterance, 2 its session, 1 its speaker) speaks of a
--- state, in 20 bits: for each of the four authorities two bits (0 nothing, 1 absent, 2 present, 3 an even vote), then
--- the band's number, then whether the band is its scale's lowest. An utterance has all three levels in one BIGINT, the
--- most specific at the top. Pivots make columns of the attributes that occur in the part; the row of level 0 makes one
--- column where none does.
+-- A state is resolved in bits: 1 absent, 2 present, in a field of two bits for each authority and level, the one that
+-- counts most at the bottom, so that the lowest bit that is set decides. Above these 24 bits stand the bands of the
+-- three levels, 11 bits each. Pivots make columns of the attributes that occur in the part; the row of level 0 makes
+-- one column where none does.
+
+CREATE OR REPLACE TEMP MACRO field(authority, level) AS 2 * (3 * authority + 3 - level);
+CREATE OR REPLACE TEMP MACRO band_field(level) AS 24 + 11 * (3 - level);
 
 -- Numbers inside the range of the instrument that measured them.
 CREATE OR REPLACE TEMP TABLE averaged AS
@@ -22,7 +24,7 @@ SELECT
     o.key,
     m.state,
     a.authority,
-    CAST(CASE sign(sum(m.vote)) WHEN 1 THEN 2 WHEN -1 THEN 1 ELSE 3 END AS BIGINT) AS verdict
+    CAST(CASE sign(sum(m.vote)) WHEN 1 THEN 2 WHEN -1 THEN 1 ELSE 0 END AS BIGINT) AS verdict
 FROM spoken_of AS o
 JOIN state_meaning AS m ON m.attribute = o.attribute AND m.value = o.value
 JOIN authority AS a ON a.source = o.source
@@ -31,7 +33,13 @@ GROUP BY ALL;
 
 -- States that follow from a score, with the number of the band: "PHQ-9 = 14" is depression present, moderate.
 CREATE OR REPLACE TEMP TABLE banded AS
-SELECT v.level, v.key, b.state, arg_min(b.code, b.scale) AS code
+SELECT
+    v.level,
+    v.key,
+    b.target AS state,
+    arg_min(
+        (CAST(b.state AS BIGINT) << field(1, v.level)) | (CAST(b.word AS BIGINT) << band_field(v.level)), b.scale
+    ) AS code
 FROM averaged AS v
 JOIN band AS b
     ON b.scale = v.scale AND v.value >= b.low AND (v.value < b.high OR (b.high_included AND v.value = b.high))
@@ -39,9 +47,9 @@ GROUP BY ALL;
 
 CREATE OR REPLACE TEMP TABLE state_of_level AS
 PIVOT (
-    SELECT level, key, state, verdict << (2 * authority + 20 * (level - 1)) AS code FROM voted
+    SELECT level, key, state, verdict << field(authority, level) AS code FROM voted
     UNION ALL
-    SELECT level, key, state, code << (20 * (level - 1)) FROM banded
+    SELECT level, key, state, code FROM banded
     UNION ALL
     SELECT 0, 0, CAST('healthy' AS state_name), 0
 )
@@ -68,27 +76,20 @@ FROM (
 )
 GROUP BY u;
 
--- Of each authority the most specific level that says something, and the band of the most specific level that has one:
--- authorities in bits 0 to 7, the band from bit 8. Plain bit arithmetic: 85 is 01010101, the low bits of the four.
-CREATE OR REPLACE TEMP MACRO over(upper, lower) AS upper | (lower & ~(((upper | (upper >> 1)) & 85) * 3));
-CREATE OR REPLACE TEMP MACRO by_authority(code) AS
-    CAST(
-        over((code >> 40) & 255, over((code >> 20) & 255, code & 255))
-        | (CASE
-            WHEN (code >> 48) & 1023 <> 0 THEN (code >> 48) & 2047
-            WHEN (code >> 28) & 1023 <> 0 THEN (code >> 28) & 2047
-            ELSE (code >> 8) & 2047
-        END << 8)
-    AS INTEGER);
-CREATE OR REPLACE TEMP MACRO without_even_votes(code) AS code & ~(((code & (code >> 1)) & 85) * 3);
+-- The state that the lowest bit says; 5592405 is 01 in each of the twelve fields.
+CREATE OR REPLACE TEMP MACRO decided(bits) AS
+    CAST((bits & -bits & 5592405) <> 0 AS BIGINT) + 2 * CAST((bits & -bits & 11184810) <> 0 AS BIGINT);
 
--- The state that holds: the first authority that says something. Bits 0 and 1: 1 absent, 2 present; bits 2 and 3: what
--- the score says; from bit 4: the band.
-CREATE OR REPLACE TEMP MACRO lowest_bit(code) AS (code & 255) & -(code & 255);
-CREATE OR REPLACE TEMP MACRO first_word(code) AS
-    (CAST((lowest_bit(code) & 85) <> 0 AS INTEGER) + 2 * CAST((lowest_bit(code) & 170) <> 0 AS INTEGER))
-    | (code & 12)
-    | ((code >> 8) << 4);
+-- Bits 0 and 1: the state; bits 2 and 3: what the score says (the fields of authority 1 are bits 6 to 11); from bit 4
+-- the band of the most specific level that has one.
+CREATE OR REPLACE TEMP MACRO with_score(code) AS
+    decided(code & 16777215)
+    | (decided(code & 4032) << 2)
+    | (CASE
+        WHEN (code >> 24) & 2047 <> 0 THEN (code >> 24) & 2047
+        WHEN (code >> 35) & 2047 <> 0 THEN (code >> 35) & 2047
+        ELSE code >> 46
+    END << 4);
 
 -- A severity word stands only where it does not contradict the state: a stated "absent" beside a score above the
 -- cut-off, or a stated "present" beside the lowest band, keeps the state and drops the word. Bits 0 and 1: the state;
@@ -97,7 +98,7 @@ CREATE OR REPLACE TEMP MACRO sum_up(code) AS
     CAST(
         nullif(
             (code & 3)
-            | (CAST(((code | (code >> 2)) & 3) = 3 AS INTEGER) << 2)
+            | (CAST(((code | (code >> 2)) & 3) = 3 AS BIGINT) << 2)
             | (CASE WHEN code & 15 = 9 OR (code & 3 = 2 AND (code >> 14) & 1 = 1) THEN 0 ELSE ((code >> 4) & 1023) << 3 END),
             0
         ) AS SMALLINT
@@ -106,15 +107,9 @@ CREATE OR REPLACE TEMP MACRO sum_up(code) AS
 INSERT INTO resolved_state BY NAME
 SELECT utt_id, speaker_no, sum_up(COLUMNS(* EXCLUDE (utt_id, speaker_no)))
 FROM (
-    SELECT utt_id, speaker_no, first_word(COLUMNS(* EXCLUDE (utt_id, speaker_no)))
-    FROM (
-        SELECT utt_id, speaker_no, without_even_votes(COLUMNS(* EXCLUDE (utt_id, speaker_no)))
-        FROM (
-            SELECT t.utt_id, t.speaker_no, by_authority(COLUMNS(s.* EXCLUDE (u)))
-            FROM part_utterance AS t
-            JOIN state_of_utterance AS s ON s.u = t.rowid
-        )
-    )
+    SELECT t.utt_id, t.speaker_no, with_score(COLUMNS(s.* EXCLUDE (u)))
+    FROM part_utterance AS t
+    JOIN state_of_utterance AS s ON s.u = t.rowid
 );
 
 -- Categories: of several words of one level the one of the highest authority (who acts an emotion knows it), then the
@@ -190,11 +185,7 @@ known AS (
         t.utt_id,
         t.speaker_no,
         if(t.age BETWEEN 0 AND 110, t.age, NULL) AS exact,
-        if(
-            year(t.recorded_on) - t.birth_year BETWEEN 1 AND 110,
-            CAST(year(t.recorded_on) - t.birth_year AS DOUBLE),
-            NULL
-        ) AS turned
+        if(t.turned BETWEEN 1 AND 110, t.turned, NULL) AS turned
     FROM part_utterance AS t
 )
 SELECT
@@ -214,6 +205,6 @@ WITH held AS (
     UNION ALL SELECT 1, speaker_no, any_value(corpus) FROM part_utterance GROUP BY speaker_no
 )
 SELECT 'warn', held.corpus, 'raters disagree evenly', count(*), min(CAST(v.state AS VARCHAR))
-FROM (SELECT level, key, state FROM voted WHERE verdict = 3) AS v
+FROM (SELECT level, key, state FROM voted WHERE verdict = 0) AS v
 JOIN held USING (level, key)
 GROUP BY held.corpus;

@@ -125,7 +125,7 @@ WHERE bucket IS NOT NULL
 UNION ALL
 SELECT utt_id, attribute, CAST(value AS VARCHAR) FROM worded
 UNION ALL
-SELECT utt_id, attribute, if(code & 3 = 2, 'present', 'absent') FROM coded WHERE code & 3 <> 0
+SELECT utt_id, attribute, CASE code & 3 WHEN 2 THEN 'present' ELSE 'absent' END FROM coded WHERE code & 3 <> 0
 UNION ALL
 SELECT c.utt_id, c.attribute || '_severity', i.word
 FROM coded AS c

@@ -1,4 +1,4 @@
-"""The two tables that `make test` ends with: what each recipe read, and which test covers which trap.
+"""The tables that `make test` ends with: what each recipe read, and which test covers which trap.
 
 They are made from the tests that ran, by way of their recorded properties, so they also come through pytest-xdist.
 """
@@ -24,7 +24,11 @@ def _record_traps(request: pytest.FixtureRequest, record_property: pytest.Record
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--tables", action="store_true", help="end with the tables of recipes and of their traps")
+    parser.addoption(
+        "--tables",
+        action="store_true",
+        help="end with the tables of recipes, of the owners' own tables and of the traps",
+    )
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
@@ -36,6 +40,9 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
     terminalreporter.line(f"{'corpus':24s}{'speakers':>10s}{'utterances':>12s}{'observations':>14s}{'rejects':>9s}")
     for name, *numbers in sorted(counts):
         terminalreporter.line(f"{name:24s}{numbers[0]:10d}{numbers[1]:12d}{numbers[2]:14d}{numbers[3]:9d}")
+    terminalreporter.section("owners' own tables, where they are here")
+    for line in sorted(value for name, value, *_ in recorded if name == "real"):
+        terminalreporter.line(line)
     covered: dict[str, dict[str, str]] = {}
     for name, value, test, outcome in recorded:
         if name == "trap":

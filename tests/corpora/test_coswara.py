@@ -255,12 +255,15 @@ def owners(tmp_path_factory):
 
 @pytest.mark.real
 @pytest.mark.skipif(not REAL.is_dir(), reason="the owners' tables are not here")
-def test_the_owners_people(owners):
+def test_the_owners_people(record_property, owners):
     tables = coswara.scan(owners)
     people = pl.read_csv(REAL / coswara.TABLE, infer_schema=False)
     assert people.height == people["id"].n_unique() == 2746
     assert tables.rejects["reason"].to_list() == ["known error: the recordings are corrupt"] * 2
     assert tables.speakers.height == 2746 - 2
+    record_property(
+        "real", f"coswara: {people.height:,} people; {tables.speakers.height:,} read, 2 corrupt ones rejected"
+    )
     sound = people.filter(~pl.col("id").is_in(list(coswara.CORRUPT)))
     assert Counter(tables.speakers["sex"]) == Counter(sound["g"])
     assert tables.utterances.height == 2 * 2744

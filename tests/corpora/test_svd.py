@@ -167,11 +167,12 @@ def test_missing_column_names_file_and_column(tmp_path):
 
 @pytest.mark.real
 @pytest.mark.skipif(not REAL.is_dir(), reason="the owners' table is not here")
-def test_the_owners_table(tmp_path):
+def test_the_owners_table(record_property, tmp_path):
     table = (REAL / svd.TABLE).read_text(encoding="utf-8-sig")
     sessions = pl.read_csv(table.encode(), infer_schema=False)["AufnahmeID"].cast(pl.Int32)
     assert sessions.len() == sessions.n_unique() == 2225
-    assert pl.read_csv(table.encode(), infer_schema=False)["SprecherID"].n_unique() == 1853
+    speakers = pl.read_csv(table.encode(), infer_schema=False)["SprecherID"].n_unique()
+    assert speakers == 1853
     with_audio = [number for number in sessions if number <= svd.LAST_WITH_AUDIO]
     assert len(with_audio) == 2043
     files = [f"{number}/vowels/{number}-a_l.nsp" for number in with_audio]
@@ -181,6 +182,8 @@ def test_the_owners_table(tmp_path):
     assert tables.utterances["session_id"].n_unique() + rows_left.height == 2225  # no session is lost unsaid
     faulty = 5  # sessions 139, 141, 713, 980 and 1697; in 1573 only other takes are
     assert tables.utterances.height == 2043 - faulty
+    counted = f"{sessions.n_unique():,} sessions, {speakers:,} speakers, {len(with_audio):,} sessions with audio"
+    record_property("real", f"svd: {counted}; {tables.utterances.height:,} read, {faulty} known errors rejected")
     assert tables.speakers.height == 1680 - faulty
     counts = tables.observations.filter(pl.col("attribute") == "voice_disorder")["value"].value_counts()
     # Two normal and three pathological sessions are faulty; 41 pathological ones are no disorder of the voice.

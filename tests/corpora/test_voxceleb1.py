@@ -156,13 +156,14 @@ def test_missing_column_names_file_and_column(tmp_path):
 
 @pytest.mark.real
 @pytest.mark.skipif(not REAL.is_dir(), reason="the owners' table is not here")
-def test_the_owners_table(tmp_path):
+def test_the_owners_table(record_property, tmp_path):
     shutil.copy(REAL / "vox1_meta.csv", tmp_path)
     lines = [line.split("\t") for line in (tmp_path / "vox1_meta.csv").read_text().splitlines()[1:]]
     touch(tmp_path, *(f"wav/{line[0]}/{VIDEO}/00001.wav" for line in lines))
     tables = voxceleb1.scan(tmp_path)
     assert tables.rejects.is_empty()
     assert dict(tables.speakers["sex"].value_counts().iter_rows()) == {"m": 690, "f": 561}
+    record_property("real", f"voxceleb1: {tables.speakers.height:,} speakers read, 690 m and 561 f")
     assert tables.speakers["country"].n_unique() == 36
     assert len({words("country")[country.casefold()] for country in tables.speakers["country"]}) == 36
     assert tables.speakers.filter(pl.col("country") == "New Zealand").height == 8

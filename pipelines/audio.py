@@ -28,6 +28,7 @@ Wave = NDArray[np.float32]
 Frames = NDArray[np.float32]  # [frames, channels]
 
 SILENCE = 2.0 / 32768  # a recording whose samples span less than this, two steps of 16 bits, is silent
+READ_UP_TO_S = 120.0  # a cut of an MP3 that begins earlier is reached by reading: its decoder complains of seeks
 PREROLL_S = 0.5  # MP3 and AAC need the frames before a cut to decode its beginning
 WFDB_TYPES: dict[str, np.dtype[Any]] = {"16": np.dtype("<i2"), "32": np.dtype("<i4")}
 WFDB_FORMAT = re.compile(r"(?P<number>\d+)(?:\+(?P<skip>\d+))?")
@@ -128,8 +129,11 @@ def _read_soundfile(path: Path, start_s: float, end_s: float | None) -> tuple[Fr
         with soundfile.SoundFile(path) as file:
             rate = int(file.samplerate)
             start, end = _bounds(start_s, end_s, rate, int(file.frames))
-            lead = min(start, round(PREROLL_S * rate))
-            file.seek(start - lead)
+            lead = min(start, round((PREROLL_S if start > READ_UP_TO_S * rate else READ_UP_TO_S) * rate))
+            if not file.subtype.startswith("MPEG"):
+                lead = 0
+            if start > lead:
+                file.seek(start - lead)
             return file.read(lead + end - start, dtype="float32", always_2d=True)[lead:], rate
     except soundfile.LibsndfileError as error:
         raise AudioError(f"not audio or corrupt: {_detail(error)}") from error

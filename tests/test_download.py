@@ -663,7 +663,7 @@ def test_what_is_left_to_do_is_said_after_the_download(slap, tmp_path):
     table["fsdd"] = replace(table["fsdd"], access=("Put the list into {folder}.",))
     for said in ("Done.", "Nothing to do"):
         code, text = slap("fsdd", "--to", str(tmp_path), "--accept-licence")
-        assert code == 0 and said in text and f"1. Put the list into {tmp_path / 'fsdd'}." in text
+        assert code == 0 and said in text and f"1. Put the list into {tmp_path / 'fsdd'}." in " ".join(text.split())
 
 
 def test_folder_that_cannot_be_written_is_a_message(slap, tmp_path):

@@ -92,7 +92,8 @@ def test_the_whole_graph_and_a_second_run_without_work(run: Run, tmp_path: Path)
     warehouse = tmp_path / "warehouse"
     first = run()
     assert first.success
-    assert failed_checks(first) == set()
+    # warnings of what the miniatures hold on purpose: scores that contradict a diagnosis, people on two sides
+    assert failed_checks(first) == {"scores", "people"}
     board = (warehouse / "reports" / "leaderboard.md").read_text()
     assert "38/38" in board
     assert "Synthetic voices" in board

@@ -92,11 +92,11 @@ def miniature(root: Path, voices: Voices) -> None:
     (last.parent / f"._{last.name}").write_bytes(b"\x00\x05\x16\x07")
     # trap: one id, two people
     table.append("2074\tF\ttrain-clean-100\tMade Up")
-    for number, voice in ((2, 0), (7, 1)):
+    for number, voice in ((3, 0), (4, 1)):
         record(home / "train-clean-100", "2074", "700201", number, voice)
     # trap: a reader without usable restored sound, and the corrupt recording
     table += ["157\tM\ttrain-clean-100\tMade Up", "1092\tM\ttrain-clean-100\tMade Up"]
-    record(home / "train-clean-100", "157", "700202", 2, 1)
+    record(home / "train-clean-100", "157", "700202", 5, 1)
     folder = home / "train-clean-100" / "1092" / "134562"
     folder.mkdir(parents=True)
     (folder / f"{CORRUPT}.wav").write_bytes(b"RIFF")

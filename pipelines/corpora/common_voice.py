@@ -105,10 +105,13 @@ def scan(root: Path) -> Tables:
     for locale, releases in groupby(sorted(folders, key=_locale), key=_locale):
         settled: set[str] = set()  # clips a newer release decided on
         has_split = False
-        for folder in sorted(releases, key=_age_rank):
+        *newer, oldest = sorted(releases, key=_age_rank)
+        for folder in (*newer, oldest):
             with_splits = not has_split and any((folder / f"{split}.tsv").is_file() for split in SPLITS)
             has_split = has_split or with_splits
-            settled |= _scan_folder(rows, root, folder, locale, with_splits, settled, clients)
+            decided = _scan_folder(rows, root, folder, locale, with_splits, settled, clients)
+            if folder is not oldest:  # nobody asks after the last, and there may be millions
+                settled.update(decided)
     _add_speakers(rows, clients)
     return rows.tables()
 
@@ -158,7 +161,7 @@ def _scan_folder(
     with_splits: bool,
     settled: set[str],
     clients: dict[str, Client],
-) -> set[str]:
+) -> Iterator[str]:
     """Add the clips of one locale of one release, and return the names of all that its lists name."""
     where = folder.relative_to(root).as_posix()
     prefix = "" if where == "." else f"{where}/"
@@ -196,7 +199,7 @@ def _scan_folder(
     orphans = sorted(file for file, listed in here.items() if not listed)
     if orphans:
         rows.reject(f"{prefix}clips", f"{len(orphans)} files that no TSV lists, the first is {orphans[0]}")
-    return {file for file, listed in here.items() if listed}
+    return (file for file, listed in here.items() if listed)
 
 
 def _read_list(rows: Rows, path: Path, where: str) -> Iterator[tuple[int, dict[str, str | None]]]:

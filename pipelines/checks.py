@@ -92,6 +92,9 @@ QUALITY = {
 }
 
 
+LEVELS = {"error": "error", "warning": "warn", "note": "note"}
+
+
 def quality_check(name: str) -> dg.AssetChecksDefinition:
     """The check ``name`` of `QUALITY`: fails while one of its findings is an error or a warning."""
     description, belonging = QUALITY[name]
@@ -104,6 +107,7 @@ def quality_check(name: str) -> dg.AssetChecksDefinition:
             passed=severities <= {"note"},
             severity=dg.AssetCheckSeverity.ERROR if "error" in severities else dg.AssetCheckSeverity.WARN,
             metadata={
+                **{f"{level}s": found.filter(pl.col("severity") == word).height for level, word in LEVELS.items()},
                 "findings": common.markdown(found),
                 "what_to_do": "SELECT * FROM quality in meta.db shows an example of each; words that no table knows "
                 "are in unknown_word: add rows to warehouse/vocabulary/words.csv, or leave them",

@@ -256,7 +256,9 @@ def _listing(root: Path) -> Iterator[tuple[str, int, int, bool]]:
 
 def _fingerprint(corpus: Corpus, root: Path, key: bytes) -> tuple[str, list[str]]:
     """A hash of the code and of the raw folder's files, and the links that lead out of it."""
-    digest = hashlib.sha256("\n".join([keyed(key, "id key"), *_contents([*_code(corpus), Path(pitch.__file__)])]).encode())
+    digest = hashlib.sha256(
+        "\n".join([keyed(key, "id key"), *_contents([*_code(corpus), Path(pitch.__file__)])]).encode()
+    )
     leaving = []
     for path, size, changed, leaves in _listing(root):
         digest.update(f"\n{path}\0{size}\0{changed}\0{leaves}".encode(errors="surrogateescape"))

@@ -68,7 +68,7 @@ def scan(root: Path) -> Tables:
     for path in visible(home.glob("Reading-Task/**/*.wav")):
         reader.recording(path, "read", group_folder=path.parent.name)
     clips = home / "Interview-Task" / "audio_clip"
-    for path in sorted(visible(clips.glob("*/*.wav")), key=_turn_order):
+    for path in sorted(visible(clips.glob("**/*.wav")), key=_turn_order):
         reader.recording(path, "spontaneous", stem=path.parent.name)
     reader.whole_interviews(home)
     reader.fold_lists(home)
@@ -150,7 +150,8 @@ class _Reader:
         """Cut the participant's turns out of the interviews that have no usable clip."""
         clipped = set(self.heard["spontaneous"])
         turns = self._turns(home / "interview_timedata.csv")
-        interviews = {path.stem: path for path in visible(home.glob("Interview-Task/audio/**/*.wav"))}
+        files = [path for path in visible(home.glob("Interview-Task/**/*.wav")) if "audio_clip" not in path.parts]
+        interviews = {path.stem: path for path in files}
         for stem, path in interviews.items():
             if stem in clipped:
                 continue
@@ -198,7 +199,7 @@ class _Reader:
         """Rows of a side file as ("file:row", stripped cells); none where the file is absent."""
         if path.is_file():
             name = path.relative_to(self.root).as_posix()
-            with path.open(encoding="utf-8-sig", newline="") as file:
+            with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
                 for number, cells in enumerate(csv.reader(file), start=1):
                     if any(cell.strip() for cell in cells):
                         yield f"{name}:{number}", [cell.strip() for cell in cells]

@@ -98,6 +98,17 @@ def test_a_doubled_root_folder_and_no_level_audio(tmp_path: Path) -> None:
     assert tables.utterances["age"].to_list() == [56]
 
 
+@pytest.mark.trap("androids.layout-variants")
+def test_whole_interviews_without_the_level_audio_are_cut_or_rejected(tmp_path: Path) -> None:
+    for stem in ("01_CF56_1", "02_CF30_x"):
+        touch(tmp_path / "Interview-Task" / "HC" / f"{stem}.wav")
+    touch(tmp_path / "Interview-Task" / "audio_clip" / "03_CF44_2_1.wav")  # in no speaker's folder
+    (tmp_path / "interview_timedata.csv").write_text("01_CF56_1,1.0,2.5\n")
+    tables = scan(tmp_path)
+    assert tables.utterances.select("path", "start_s").rows() == [("Interview-Task/HC/01_CF56_1.wav", 1.0)]
+    assert set(rejected(tables)) == {"Interview-Task/HC/02_CF30_x.wav", "Interview-Task/audio_clip/03_CF44_2_1.wav"}
+
+
 @pytest.mark.trap("androids.stem-disagrees")
 def test_files_that_contradict_each_other_are_rejected(tmp_path: Path) -> None:
     touch(tmp_path / "Reading-Task" / "audio" / "PT" / "01_CF56_1.wav")

@@ -45,7 +45,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
-from pipelines.corpora._read import Row, number, read_table, visible
+from pipelines.corpora._read import Row, folders, number, read_table, visible
 from pipelines.schema import Tables
 
 if TYPE_CHECKING:
@@ -119,6 +119,9 @@ def scan(root: Path) -> Tables:
             _utterance(rows, (home / file).relative_to(root).as_posix(), name, people[code])
     for what, count in left_out.items():
         rows.reject(table.relative_to(root).as_posix(), f"{count} files left out: {what}")
+    for code, row in people.items():
+        if code not in withheld and f"{rows.corpus}:{code}" not in rows.speakers:
+            rows.reject(row["_where"] or "", "no usable audio of this speaker")
     for path in visible(home.glob("*/*/*/*.wav")):
         if path.relative_to(home).as_posix() not in listed:
             rows.reject(path.relative_to(root).as_posix(), "no row for this file in FILES.TSV")
@@ -126,12 +129,10 @@ def scan(root: Path) -> Tables:
 
 
 def _home(root: Path) -> Path:
-    for folder in (root, root / "S0489", root / "EWA-DB"):
+    for folder in folders(root):
         if (folder / "SPEAKERS.TSV").is_file():
             return folder
-    raise RecipeError(
-        f"{root}: found no SPEAKERS.TSV, here or in S0489/ or EWA-DB/: unpack the owners' archive into this folder"
-    )
+    raise RecipeError(f"{root}: found no SPEAKERS.TSV, here or in S0489/: unpack the owners' archive into this folder")
 
 
 def _people(rows: Rows, path: Path, root: Path) -> dict[str, Row]:

@@ -217,6 +217,24 @@ def test_a_speaker_of_one_short_file_stays(copy: Path) -> None:
     assert of_one["path"].to_list() == ["S0489/Healthy/mini000001/picture/big3.wav"]
 
 
+@pytest.mark.trap("ewa_db.incomplete-speakers")
+def test_a_published_speaker_without_usable_audio_is_rejected(copy: Path) -> None:
+    table = copy / "S0489" / "SPEAKERS.TSV"
+    row = table.read_text().splitlines()[1].replace("mini000001", "mini900301")
+    table.write_text(table.read_text() + row + "\n")
+    tables = scan(copy)
+    assert "ewa_db:mini900301" not in set(tables.speakers["speaker_id"])
+    line = len(table.read_text().splitlines())
+    assert rejected(tables)[f"S0489/SPEAKERS.TSV:{line}"] == "no usable audio of this speaker"
+
+
+def test_a_doubled_root_folder_is_read(copy: Path, tables: Tables) -> None:
+    (copy / "S0489").rename(copy / "inner")
+    (copy / "S0489").mkdir()
+    (copy / "inner").rename(copy / "S0489" / "S0489")
+    assert scan(copy).utterances.height == tables.utterances.height
+
+
 def test_a_wrong_folder_says_what_was_looked_for(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"no SPEAKERS\.TSV, here or in S0489/"):
         scan(tmp_path)

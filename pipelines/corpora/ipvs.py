@@ -15,8 +15,9 @@ Facts and traps of the release:
   them and "*" behind, "-" and "//" are missing, footnotes follow. A row counts where its age is a number.
   ``FILE CODES.xlsx`` beside them is no table of people. Where people are from, and their times and characters per
   second, are not read.
-* Folder and row are joined by first name and initial, in either order, capitals and accents or not. One that
-  does not match is recorded and never guessed: the person is kept without an age.
+* Folder and row are joined by first name and initial, else by surname and initial of the name, in either order,
+  capitals and accents or not. One that does not match is recorded and never guessed: the person is kept without
+  an age.
 * About three people lie in two range folders (recorded a year apart): one speaker, two sessions. The ranges are
   a numbering, not a severity.
 * File names end in two digits, M or F, date (ddmmyyyy of 2017, ddmmyy of 2016) and time. Readers disagree about
@@ -85,7 +86,7 @@ def scan(root: Path) -> Tables:
     """
     rows = Rows("ipvs")
     for group, folder in _group_folders(root).items():
-        table = _table(rows, root, folder)
+        table, turned = _table(rows, root, folder)
         matched: set[Key] = set()
         recordings: dict[Key, list[Path]] = {}
         for path in sorted(folder.rglob("[!.]*.wav")):
@@ -94,7 +95,8 @@ def scan(root: Path) -> Tables:
             elif path.parent == folder:
                 rows.reject(path.relative_to(root).as_posix(), "recording outside a person's folder")
             else:
-                recordings.setdefault(_folder_key(path.parent.name), []).append(path)
+                key = _folder_key(path.parent.name)
+                recordings.setdefault(key if key in table else turned.get(key, key), []).append(path)
         for key, paths in recordings.items():
             where = paths[0].parent.relative_to(root).as_posix()
             if key in table:
@@ -125,13 +127,15 @@ def _group_folders(root: Path) -> dict[str, Path]:
     )
 
 
-def _table(rows: Rows, root: Path, folder: Path) -> dict[Key, TableRows]:
+def _table(rows: Rows, root: Path, folder: Path) -> tuple[dict[Key, TableRows], dict[Key, Key]]:
+    """What the group's table says by key, and the keys of those whom (surname, initial of the name) tells alone."""
     books = [
         path for path in sorted(folder.glob("*.xlsx")) if not fold(path.name).startswith(("file codes", "~", "._"))
     ]
     if not books:
         raise RecipeError(f"{folder}: no .xlsx with the speakers' ages (15 YHC.xlsx, Tab 3.xlsx, TAB 5.xlsx)")
     table: dict[Key, TableRows] = {}
+    turned: dict[Key, set[Key]] = {}
     for row in read_table(books[0], ["name", "surname", "sex", "age"], header_row=1):
         where = f"{books[0].relative_to(root).as_posix()}:{row['_row']}"
         age = number(row["age"])
@@ -142,10 +146,11 @@ def _table(rows: Rows, root: Path, folder: Path) -> dict[Key, TableRows]:
             rows.reject(where, "row without name or surname")
             continue
         entry = table.setdefault((name, surname[0]), TableRows(where))
+        turned.setdefault((surname, name[0]), set()).add((name, surname[0]))
         entry.ages.append(age)
         if sex := SEX.get((row["sex"] or "")[:1].upper()):
             entry.sexes.add(sex)
-    return table
+    return table, {key: next(iter(keys)) for key, keys in turned.items() if len(keys) == 1}
 
 
 def _letters(text: str | None) -> str:

@@ -135,6 +135,14 @@ def test_accents_and_stray_marks_do_not_part_folder_and_row(tmp_path: Path) -> N
     assert tables.speakers["sex"].to_list() == ["male"] and tables.rejects.is_empty()
 
 
+@pytest.mark.trap("ipvs.name-and-initial")
+@pytest.mark.parametrize("folder", ["Querti N", "QUERTI NICOLO", "Nicolo Querti", "N Querti"])
+def test_a_folder_written_surname_first_is_matched_where_the_table_has_the_surname(tmp_path: Path, folder: str) -> None:
+    write_corpus(tmp_path, folder=folder, row=["Nicolò", "Querti", "M", 61])
+    tables = scan(tmp_path)
+    assert tables.utterances["age"].to_list() == [61.0] and tables.rejects.is_empty()
+
+
 def test_rows_of_one_name_far_apart_in_age_leave_it_empty() -> None:
     assert TableRows("", ages=[60.0, 61.0]).age() == 60.5
     assert TableRows("", ages=[60.0, 75.0]).age() is None

@@ -143,7 +143,7 @@ def _audio_by_id(rows: Rows, root: Path) -> dict[str, Path]:
         where = path.relative_to(root).as_posix()
         if match is None:
             rows.reject(where, "name does not start with letters and digits")
-        elif (owner_id := match[0].upper()) in audio:
+        elif (owner_id := _id(match[0])) in audio:
             rows.reject(where, f"second recording of a participant, {audio[owner_id].parent.name!r} holds the first")
         else:
             audio[owner_id] = path
@@ -151,8 +151,13 @@ def _audio_by_id(rows: Rows, root: Path) -> dict[str, Path]:
 
 
 def _person_id(text: str | None) -> str | None:
-    letters = re.sub(r"[\s.]", "", text or "").upper()
+    letters = _id(text or "")
     return letters if PERSON_ID.fullmatch(letters) else None
+
+
+def _id(text: str) -> str:
+    """An id in one spelling: file and table differ in case, blanks and a stray period."""
+    return re.sub(r"[\s.]", "", text).upper()
 
 
 def _add_ratings(rows: Rows, root: Path, book: Path, sheet: str, utterances: dict[str, tuple[str, str]]) -> None:
@@ -163,7 +168,7 @@ def _add_ratings(rows: Rows, root: Path, book: Path, sheet: str, utterances: dic
     for row in lines:
         where = f"{name}:{row['_row']}"
         owner = AUDIO_ID.match(row["file"] or "")
-        ids = utterances.get(owner[0].upper()) if owner else None
+        ids = utterances.get(_id(owner[0])) if owner else None
         if ids is None:
             rows.reject(where, "rated file not found among the recordings")
             continue

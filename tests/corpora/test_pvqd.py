@@ -93,6 +93,16 @@ def test_notes_below_the_table_are_no_rows_but_a_broken_id_is(tmp_path: Path) ->
     assert marks.select("value_num", "rater").rows() == [(40.0, "rater 1 time 1")]
 
 
+@pytest.mark.trap("pvqd.ids-of-varying-spelling")
+def test_a_stray_period_in_a_file_name_is_no_other_person(tmp_path: Path) -> None:
+    rating: list[object] = ["BL.01", "CAPE-V Severity", "", "", "", "", 40]
+    write_corpus(tmp_path, [["BL01 ", "F", 30, "x"]], {"CAPE-V": [rating], "GRBAS": [UNRATED]})
+    (tmp_path / "BL01_ENSS.wav").rename(tmp_path / "BL.01_ENSS.wav")
+    tables = scan(tmp_path)
+    assert tables.speakers["speaker_id"].to_list() == ["pvqd:BL01"] and tables.rejects.is_empty()
+    assert tables.observations.filter(pl.col("attribute") == "voice_severity")["value_num"].to_list() == [40.0]
+
+
 @pytest.mark.trap("pvqd.layout-variants")
 def test_recordings_flat_at_the_root_are_read(tmp_path: Path) -> None:
     write_corpus(tmp_path, [["BL01", "F", 30, ""]], {"CAPE-V": [UNRATED], "GRBAS": [UNRATED]})

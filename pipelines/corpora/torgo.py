@@ -15,7 +15,8 @@ What the release asks of a reader:
   missing or has no frames. Some sessions have one microphone alone.
 - Only names of four digits are recordings; others are copies or notes, and rejected.
 - ``prompts/<utterance>.txt``: ``xxx`` means discard; ``[...]`` is an instruction, a picture's path asks for a
-  description: both are usable speech. A recording without a prompt is kept without a speech task.
+  description: both are usable audio. A recording without a prompt is kept without a speech task, and so is one with
+  an instruction that does not ask to repeat a syllable.
 - Published severity tables contradict each other: severity is left out. No ages are released.
 """
 
@@ -117,8 +118,8 @@ def _speech_task(prompt: str | None) -> str | None:
     if prompt.casefold().endswith((".jpg", ".jpeg")):
         return "spontaneous"
     words = re.sub(r"\[.*?\]", " ", prompt).split()
-    if not words:  # "[say Ah-P-Eee repeatedly]"
-        return "syllables"
+    if not words:  # "[say Ah-P-Eee repeatedly]"; any other instruction may ask for anything, or for silence
+        return "syllables" if "repeatedly" in prompt.casefold() else None
     return "words" if len(words) == 1 else "read"
 
 

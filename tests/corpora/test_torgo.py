@@ -83,6 +83,7 @@ def test_archives_in_folders_of_their_own_and_odd_sessions(tmp_path):
     ("prompt", "task"),
     [
         ("[say Ah-P-Eee repeatedly]", "syllables"),
+        ("[relax your mouth in its normal position]", None),
         ("tear [as in tear up that paper]", "words"),
         ("input/images/boat.jpg", "spontaneous"),
         ("The quick brown fox.", "read"),

@@ -97,7 +97,7 @@ def clips(
                 rows.reject(path, f"name is not {looks_like}")
                 continue
             same = PurePosixPath(path).stem if key is None else key(parts)
-            if _is_pointer(root / path):
+            if is_pointer(root / path):
                 folders.add(path, "git-lfs pointer in place of audio, run `git lfs pull`")
             elif same in found:
                 folders.add(path, "second copy of a recording")
@@ -123,7 +123,8 @@ def _files(root: Path, ending: str, twins: str | None) -> Iterator[str]:
                 yield (inside / file).as_posix()
 
 
-def _is_pointer(path: Path) -> bool:
+def is_pointer(path: Path) -> bool:
+    """Whether git-lfs has left a pointer in place of the file."""
     if path.stat().st_size > LARGEST_POINTER:
         return False
     with path.open("rb") as file:

@@ -21,7 +21,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.corpora._acted import as_acted, clips, observe_acted
+from pipelines.corpora._acted import as_acted, clips, is_pointer, observe_acted
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
 from pipelines.corpora._read import Row, number, read_table
 from pipelines.schema import Tables
@@ -103,6 +103,9 @@ def _votes(table: Path | None, root: Path, rows: Rows) -> dict[str, str | None]:
         rows.reject(VOTES, "not there: only the acted emotion is known")
         return {}
     place = table.relative_to(root).as_posix()
+    if is_pointer(table):
+        rows.reject(place, "git-lfs pointer in place of the table, run `git lfs pull`: only the acted emotion is known")
+        return {}
     votes: dict[str, str | None] = {}
     ties = 0
     for row in read_table(table, ("filename", "voicevote")):

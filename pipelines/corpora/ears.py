@@ -3,7 +3,8 @@
 One archive a speaker: ``p001/<task>.wav`` to ``p107``. What to know:
 
 - ``speaker_statistics.json`` (age, sex, native language) is in the repository, not in the archives: it has to be
-  copied beside the speakers' folders.
+  copied beside the speakers' folders; a clone of the repository beside them will do. Unpacked into a folder of
+  its own, an archive makes a doubled one (``p001/p001``).
 - Age is a range ("18-25" to "66-75"). Two speakers prefer not to answer anything, one not for sex; one is
   "non-binary / third gender".
 - Native languages are words ("american english", "dari"): ``words.csv`` gives their tags. Ethnicity, weight and
@@ -58,7 +59,8 @@ def scan(root: Path) -> Tables:
     home = next((path for path in folders(root) if _speakers(path)), None)
     if home is None:
         raise RecipeError(f"{root}: no folders p001 to p107; unpack the archives of EARS here")
-    table = next((path for path in (home / TABLE, root / TABLE) if path.is_file()), None)
+    places = (home / TABLE, root / TABLE, *sorted(root.glob(f"*/{TABLE}")))
+    table = next((path for path in places if path.is_file()), None)
     if table is None:
         raise RecipeError(f"{home}: no {TABLE}; copy it from {CORPUS.homepage} (it is not in the archives)")
     rows = Rows(CORPUS.name)
@@ -88,8 +90,14 @@ def _people(table: Path) -> dict[str, Mapping[str, object]]:
 
 def _add_speaker(folder: Path, root: Path, person: Mapping[str, object], rows: Rows) -> None:
     speaker, unspoken = None, 0
-    for clip in visible(folder.glob("*.wav")):
+    place = folder.relative_to(root).as_posix()
+    clips = [clip for inside in (folder, folder / folder.name) for clip in visible(inside.glob("*.wav"))]
+    first: dict[str, str] = {}
+    for clip in clips:
         path, task = clip.relative_to(root).as_posix(), TASK.match(clip.name)
+        if first.setdefault(clip.name, path) != path:
+            rows.reject(path, f"second copy of {first[clip.name]}")
+            continue
         if clip.name.startswith(NOT_SPEECH):
             unspoken += 1
             continue
@@ -103,8 +111,9 @@ def _add_speaker(folder: Path, root: Path, person: Mapping[str, object], rows: R
         utt_id = rows.utterance(path, speaker, language="en", speech_task=_speech_task(task))
         rows.observe(speaker, "emotion", task["emotion"], source="acted", utt_id=utt_id)
         rows.observe(speaker, "speaking_style", task["style"], source="acted", utt_id=utt_id)
+    if not clips:
+        rows.reject(place, "no recordings in the speaker's folder")
     if unspoken:
-        place = folder.relative_to(root).as_posix()
         rows.reject(place, f"{unspoken} recordings are not speech (vegetative, nonverbal, melodic)")
 
 
@@ -180,6 +189,7 @@ CORPUS = Corpus(
     epoch_share=0.5,  # 100 hours of 107 people who all say the same (our choice)
     traps={
         "table-elsewhere": "speaker_statistics.json is in the repository, not in the archives.",
+        "doubled-folders": "An archive unpacked into a folder of its own makes a doubled one: p001/p001.",
         "age-is-a-range": 'Age is a range like "18-25".',
         "prefer-not-to-answer": 'Two speakers answer "prefer not to answer" to everything, one more to the sex.',
         "third-gender": 'One speaker is "non-binary / third gender".',

@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from pipelines.corpora._acted import as_acted, clips, observe_acted
-from pipelines.corpora._base import Corpus, Licence, Rows
+from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
 from pipelines.corpora._read import number, read_table
 from pipelines.schema import Tables
 
@@ -99,9 +99,17 @@ def _judged(root: Path, rows: Rows) -> dict[str, tuple[float | None, float | Non
         table = next(iter(sorted(root.rglob(name))), None)
         if table is None:
             continue
-        for row in read_table(
-            table, (file, columns[0]), separator=separator, encoding=encoding, quoted=separator == ","
-        ):
+        try:
+            lines = read_table(
+                table, (file, columns[0]), separator=separator, encoding=encoding, quoted=separator == ","
+            )
+        except RecipeError as error:
+            if name == JUDGED:
+                raise
+            # which columns the tables of release 2 have is not known for sure
+            rows.reject(table.relative_to(root).as_posix(), f"judgements not read: {str(error).rpartition(': ')[2]}")
+            continue
+        for row in lines:
             recording, shares = row[file], [number(row.get(column)) for column in columns]
             if recording is None or any(share is not None and not 0 <= share * factor <= 100 for share in shares):
                 rows.reject(

@@ -129,6 +129,15 @@ def test_pointers_are_counted_and_alone_they_are_an_error(root, tables, tmp_path
         crema_d.scan(tmp_path)
 
 
+@pytest.mark.trap("crema_d.lfs-pointers")
+def test_a_pointer_in_place_of_the_votes_is_no_error(copy, tables):
+    (copy / "processedResults" / crema_d.VOTES).write_bytes(POINTER)
+    again = crema_d.scan(copy)
+    assert again.utterances.equals(tables.utterances)
+    assert set(again.observations["source"]) == {"acted"}
+    assert "git-lfs pointer" in reasons(again)["processedResults/summaryTable.csv"]
+
+
 @pytest.mark.trap("crema_d.three-copies")
 def test_one_copy_of_each_clip_is_an_utterance(tables):
     assert reasons(tables)["AudioMP3"] == "second copy of a recording: 1 file"

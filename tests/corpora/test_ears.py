@@ -79,6 +79,22 @@ def test_table_beside_the_folder_of_the_archives(tmp_path):
     assert ears.scan(tmp_path).utterances["path"].to_list() == ["EARS/p001/rainbow_01_slow.wav"]
 
 
+def test_table_in_a_clone_of_the_repository(tmp_path):
+    corpus(tmp_path, "EARS/p001/rainbow_01_slow.wav")
+    (tmp_path / "ears_dataset").mkdir()
+    (tmp_path / ears.TABLE).rename(tmp_path / "ears_dataset" / ears.TABLE)
+    assert ears.scan(tmp_path).speakers["sex"].to_list() == ["female"]
+
+
+@pytest.mark.trap("ears.doubled-folders")
+def test_doubled_folders_are_read_and_empty_ones_named(tmp_path):
+    files = ("p001/rainbow_01_slow.wav", "p001/p001/rainbow_01_slow.wav", "p001/p001/rainbow_02_slow.wav")
+    (tmp_path / "p002").mkdir()
+    tables = ears.scan(corpus(tmp_path, *files, people={"p001": PERSON, "p002": PERSON}))
+    assert tables.utterances["path"].to_list() == [files[0], files[2]]
+    assert reasons(tables) == {files[1]: f"second copy of {files[0]}", "p002": "no recordings in the speaker's folder"}
+
+
 @pytest.mark.trap("ears.age-is-a-range")
 def test_age_is_a_range_in_the_owners_words(tables):
     ranges = observed(tables, "age_range")

@@ -145,6 +145,15 @@ def test_a_table_without_its_column_is_named(copy):
         emodb.scan(copy)
 
 
+def test_release_2_without_judgements_is_read(tmp_path):
+    (tmp_path / "wav").mkdir()
+    (tmp_path / "wav" / "03a01Fa.wav").touch()
+    (tmp_path / "db.emotion.csv").write_text("file,emotion\nwav/03a01Fa.wav,happiness\n")
+    tables = emodb.scan(tmp_path)
+    assert said(tables) == {"03a01Fa": "Freude"}
+    assert reasons(tables)["db.emotion.csv"].startswith("judgements not read: no column emotion.confidence")
+
+
 def test_there_are_ten_actors_at_any_scale(tmp_path, monkeypatch):
     monkeypatch.setattr(Voices, "say", lambda self, voice, *args, **kwargs: np.full(800, 0.1, np.float32))
     emodb.miniature(tmp_path, Voices(scale=3))

@@ -174,6 +174,7 @@ def _add_ratings(rows: Rows, root: Path, book: Path, sheet: str, utterances: dic
             continue
         attribute = attributes.get(fold(row["characteristics"] or "").rpartition(" ")[2])
         if attribute is None:
+            rows.reject(where, f"characteristic {row['characteristics']!r} is no dimension of {sheet}")
             continue
         utterance, speaker = ids
         for column, rater in raters.items():

@@ -13,7 +13,7 @@ from pipelines.corpora.pvqd import RATINGS_HEADER, scan
 from pipelines.schema import Tables
 
 SHEETS = "Voice Samples Direct Download/Ratings Spreadsheets"
-UNRATED: list[object] = ["BL01", "CAPE-V Pitch"]
+UNRATED: list[object] = ["BL01", "CAPE-V Roughness"]  # a dimension of both sheets
 Book = dict[str, list[list[object]]]
 
 
@@ -91,6 +91,14 @@ def test_notes_below_the_table_are_no_rows_but_a_broken_id_is(tmp_path: Path) ->
     ]
     marks = tables.observations.filter(pl.col("attribute") == "voice_severity")
     assert marks.select("value_num", "rater").rows() == [(40.0, "rater 1 time 1")]
+
+
+def test_a_rating_of_an_unknown_dimension_is_rejected(tmp_path: Path) -> None:
+    odd: list[object] = ["BL01", "CAPE-V Hoarse", "", "", "", "", 40]
+    write_corpus(tmp_path, [["BL01", "F", 30, ""]], {"CAPE-V": [odd], "GRBAS": [UNRATED]})
+    tables = scan(tmp_path)
+    assert tables.rejects["reason"].to_list() == ["characteristic 'CAPE-V Hoarse' is no dimension of CAPE-V"]
+    assert tables.observations.filter(pl.col("instrument") == "CAPE-V").is_empty()
 
 
 @pytest.mark.trap("pvqd.ids-of-varying-spelling")

@@ -14,8 +14,9 @@ What the release asks of a reader:
 
 - The group is in the id, AVPEPUDEA0001 (patient) or AVPEPUDEAC0001 (control): folders are spelled HC, hc or
   Control, and are not believed. Blank, hyphen and underscore are one in the names of folders.
-- The task is the folder. Two files of one task and one name are copies (other rate, normalised loudness, a
-  stray folder ``bodega``): the one that is not normalised, then the one of 44.1 kHz is kept.
+- The task is the folder, the item the folder below or the file name or both. Two files of one task, item and name
+  are copies (other rate, normalised loudness, a stray folder ``bodega``): the one that is not normalised, then the
+  one of 44.1 kHz is kept.
 - ``ñame`` is spelled in both ways of Unicode. ``fruta`` lacks patient 0016; ``clavo`` of patient 0038 is bad.
 - The table's id column is "RECODING ORIGINAL NAME". Controls have no clinical values. Hoehn and Yahr has halves.
 """
@@ -56,7 +57,10 @@ SCORES = (  # column, attribute, instrument, unit
     ("time after diagnosis", "years_since_diagnosis", None, "years"),
 )
 
-Recording = tuple[str, str, str]  # task folder, owner id, what the file name says after it
+# Folders that say nothing of what is spoken: group and loudness.
+NO_ITEM = re.compile(r"hc|pd|control\w*|path?ologic\w*|(?:(?:sin|non|no)_)?normal\w*")
+
+Recording = tuple[str, str, str, str]  # task folder, owner id, folder of the item, rest of the file name
 Rank = tuple[bool, bool, str]  # normalised, not 44.1 kHz, path: the smallest is kept
 
 
@@ -107,7 +111,10 @@ def _recordings(root: Path, rows: Rows) -> dict[Recording, Rank]:
         if (task, owner_id) == ("words", "AVPEPUDEA0038") and "clavo" in (item, *parts):
             rows.reject(place, "known error: a bad recording")
             continue
-        recording = (task, owner_id, item or "/".join(parts))
+        below = [part for part in parts[parts.index(task) + 1 :] if not NO_ITEM.fullmatch(part)]
+        if below[-1:] == ["bodega"] and item and item != "bodega":  # a word as well as the name of a stray folder
+            below.pop()
+        recording = (task, owner_id, below[-1] if below else "", item)
         rank = (not any(re.match(r"(sin|non|no)_normal", part) for part in parts), "44100" not in place, place)
         kept = min(found.get(recording, rank), rank)
         if recording in found:

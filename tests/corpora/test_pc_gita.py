@@ -95,6 +95,15 @@ def test_the_copy_that_is_not_normalised_then_the_original_rate(tmp_path):
     assert pc_gita.scan(corpus(tmp_path / "one", copies[0])).utterances["path"].to_list() == [copies[0]]
 
 
+@pytest.mark.trap("pc_gita.copies-of-a-recording")
+def test_two_items_whose_files_have_one_name_are_no_copies(tmp_path):
+    kept = [f"Words/Sin_normalizar/Control/{word}/AVPEPUDEAC0001.wav" for word in ("apto", "atleta")]
+    copy = "Words/Normalizadas/Control/apto/AVPEPUDEAC0001.wav"
+    tables = pc_gita.scan(corpus(tmp_path, *kept, copy))
+    assert sorted(tables.utterances["path"]) == kept
+    assert reasons(tables)[copy] == f"second copy of {kept[0]}"
+
+
 @pytest.mark.trap("pc_gita.stray-bodega-folder")
 def test_the_stray_folder_repeats_a_recording(tables):
     heard = tables.utterances.filter(pl.col("path").str.contains("bodega"))["path"].to_list()

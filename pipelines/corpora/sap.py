@@ -115,6 +115,11 @@ def _contributors(root: Path, tars: list[str]) -> list[Path]:
     for path in sorted(root.glob("**/*.json"), key=lambda path: (-len(path.parts), path)):
         if CONTRIBUTOR.fullmatch(path.stem.casefold()):
             chosen.setdefault(_folder(path), path)
+    # A copy on top, beside the folder of a tar that holds the contributor's folder, has no folder of its own.
+    inside = {folder.name.casefold() for folder in chosen if folder.is_dir()}
+    chosen = {
+        folder: path for folder, path in chosen.items() if folder.is_dir() or folder.name.casefold() not in inside
+    }
     if not chosen:
         packed = f"; found {len(tars)} tar archives: unpack them, and the <uuid>.tar inside them" if tars else ""
         raise RecipeError(f"{root}: found no <uuid>/<uuid>.json, here or in Train/ or Dev/{packed}")

@@ -112,7 +112,10 @@ def _train(home: Path, root: Path, rows: Rows) -> Iterator[_Recording]:
 
 
 def _test(home: Path, root: Path, rows: Rows) -> Iterator[_Recording]:
-    folder = home / "test-dist"
+    apart = (folder / "test-dist" for folder in sorted(root.rglob("diagnosis")))  # archives unpacked in two folders
+    folder = next((folder for folder in apart if (folder / "audio").is_dir()), home / "test-dist")
+    if not folder.is_dir():
+        rows.reject(folder.relative_to(root).as_posix(), "not found: no test speakers")
     diagnoses = _test_truth("task1", ("dx",), root, rows)
     scores = _test_truth("task2", ("mmse",), root, rows)
     for audio in talkbank.sound_files(folder / "audio", ".wav"):

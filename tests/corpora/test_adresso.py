@@ -132,6 +132,16 @@ def test_turns_of_the_participant_of_a_second_or_more_in_seconds(by_hand):
     assert turns.rows() == [(0.9, 2.9), (5.0, 6.0)]
 
 
+def test_the_test_archive_may_be_unpacked_in_a_folder_of_its_own(by_hand):
+    (by_hand / "test" / "ADReSSo21" / "diagnosis").mkdir(parents=True)
+    (by_hand / "diagnosis" / "test-dist").rename(by_hand / "test" / "ADReSSo21" / "diagnosis" / "test-dist")
+    splits = dict(adresso.scan(by_hand).utterances.select("speaker_id", "official_split").iter_rows())
+    assert splits["adresso:adrsdt9"] == "test"
+    (by_hand / "test").rename(by_hand.with_name(f"{by_hand.name}-elsewhere"))
+    rejects = dict(adresso.scan(by_hand).rejects.select("path", "reason").iter_rows())
+    assert rejects["diagnosis/test-dist"] == "not found: no test speakers"
+
+
 @pytest.mark.trap("adresso.test-labels-came-later")
 def test_without_test_labels_the_test_speakers_are_unlabelled(by_hand):
     tables = adresso.scan(by_hand)

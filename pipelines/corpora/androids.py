@@ -138,7 +138,7 @@ class _Reader:
     def _speaker(self, name: re.Match[str]) -> str:
         owner_id = f"{name['number']}_{name['group']}"
         known = f"{self.rows.corpus}:{owner_id}" in self.rows.speakers
-        speaker_id = self.rows.speaker(owner_id, sex=name["sex"], native_language="it")
+        speaker_id = self.rows.speaker(owner_id, sex=name["sex"])
         if not known:
             patient = name["group"] == "P"
             self.rows.observe(speaker_id, "depression", "present" if patient else "absent", source="clinician")

@@ -166,7 +166,7 @@ def _utterance(rows: Rows, path: str, name: re.Match[str], row: Row) -> None:
     code = name["code"]
     speaker_id = f"{rows.corpus}:{code}"
     if speaker_id not in rows.speakers:
-        rows.speaker(code, sex=row["sex"], native_language="sk")
+        rows.speaker(code, sex=row["sex"])
         _health(rows, speaker_id, row)
         _background(rows, speaker_id, row)
     rows.utterance(

@@ -190,7 +190,7 @@ def _speech_task(task: str) -> str | None:
 def _add_ratings(rows: Rows, root: Path, folder: Path, utterances: dict[str, tuple[str, str]]) -> None:
     tables = [path for path in visible(folder.glob("*.csv")) if path.stem != "missing_grbas"]  # lists, rates nothing
     if not tables:
-        raise RecipeError(f"{folder}: no <TASK>.csv with ratings: unpack the grbas folder of NeuroVoz")
+        rows.reject(folder.relative_to(root).as_posix(), "no <TASK>.csv with ratings: unpack grbas of NeuroVoz")
     by_rated_name = {name.split("_", 1)[1]: ids for name, ids in utterances.items()}
     for table in tables:
         name = table.relative_to(root).as_posix()

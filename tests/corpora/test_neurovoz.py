@@ -300,8 +300,9 @@ def test_missing_table_is_named(copy: Path) -> None:
 
 def test_missing_ratings_are_named(copy: Path) -> None:
     shutil.rmtree(copy / "data" / "grbas")
-    with pytest.raises(RecipeError, match=r"grbas: no <TASK>\.csv"):
-        scan(copy)
+    without = scan(copy)
+    assert "no <TASK>.csv with ratings" in rejected(without)["data/grbas"]
+    assert without.utterances.height and not set(without.observations["instrument"]) & {"GRBAS"}
 
 
 def test_missing_column_names_file_and_column(copy: Path) -> None:

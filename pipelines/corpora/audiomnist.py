@@ -5,6 +5,7 @@
 - ``audioMNIST_meta.txt`` is JSON in spite of its name, keyed by "01" to "60".
 - Age is a number for speaker 01 and text for all others; that of speaker 45 is "1234": no age.
 - The accent is free text ("german" and "German", "Egyptian_American?"): the owners' word is kept.
+  One native speaker's is "English" (of Delhi), which would be read as the accent of England: not used.
 - ``recordingdate`` begins with a year of two digits: "17-06-22-..." is the 22nd of June 2017.
 - ``origin`` is "Continent, Country, City"; the continents are unreliable ("Europe, India, Chennai"), so the
   country is all that is taken.
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
-from pipelines.corpora._read import cell, folders, number, visible
+from pipelines.corpora._read import cell, fold, folders, number, visible
 from pipelines.schema import Tables
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ FILE = re.compile(r"^(?P<digit>\d)_(?P<speaker>\d\d)_(?P<repetition>\d{1,2})\.wa
 OLDEST = 110
 COPIES = {"3_36_20.wav": "3_36_19.wav", "3_36_29.wav": "3_36_28.wav"}  # copy -> original
 RATE = 48000
+NO_ACCENT = "english"  # a language here, in words.csv the accent of England
 
 
 @dataclass(frozen=True)
@@ -86,10 +88,11 @@ def _person(owner_id: str, person: Mapping[str, object], place: str, rows: Rows)
         rows.reject(place, f"speaker {owner_id}: {person['age']!r} is no age in years: left unknown")
         age = None
     origin = str(person.get("origin") or "").split(",")
+    accent = cell(person.get("accent"))
     return _Speaker(
         sex=cell(person.get("gender")),
         age=age,
-        accent=cell(person.get("accent")),
+        accent=None if accent is not None and fold(accent) == NO_ACCENT else accent,
         country=cell(origin[1]) if len(origin) == 3 else None,
         native=(cell(person.get("native speaker")) or "").casefold() == "yes",
         recorded_on=_day(owner_id, cell(person.get("recordingdate")), place, rows),
@@ -148,7 +151,8 @@ def miniature(root: Path, voices: Voices) -> None:
     for index, (number_, voice) in enumerate(zip(numbers, people, strict=False)):
         owner_id = f"{number_:02}"
         metadata[owner_id] = {
-            "accent": ACCENTS[index // 2 % len(ACCENTS)],  # trap: "german" and "German"
+            # traps: "german" and "German"; "English"
+            "accent": "English" if index == 4 else ACCENTS[index // 2 % len(ACCENTS)],
             # traps: a number for the first, text for the others, and no age at all for speaker 45
             "age": voice.age if number_ == 1 else "1234" if number_ == 45 else str(voice.age),
             "gender": voice.sex,
@@ -195,6 +199,7 @@ CORPUS = Corpus(
         "age-types": "Age is a number for speaker 01 and text for all others.",
         "age-1234": 'Speaker 45 is "1234" years old: no age.',
         "accent-case": 'Accents are free text in several spellings ("german", "German").',
+        "english-is-no-accent": "A native speaker's accent is English, which is not the accent of England.",
         "missing-speakers": "Older states of the repository lack speakers 17, 22 and 34.",
         "two-digit-year": "recordingdate begins with a year of two digits: 17-06-22 is in 2017.",
         "wrong-continents": 'The continent of origin is often wrong ("Europe, India, Chennai").',

@@ -63,10 +63,9 @@ def scan(root: Path) -> Tables:
 
 
 def _add(row: Row, place: str, here: dict[str, str], rows: Rows) -> None:
-    owner_id, emotion = row["speaker_id"], row["emotion"]
-    file = f"{(row['file_id'] or '').removesuffix('.wav')}.wav"  # whether file_id has the ending is not known for sure
-    name = FILE.match(file)
-    if name is None or owner_id is None or emotion is None:
+    file, owner_id, emotion = row["file_id"], row["speaker_id"], row["emotion"]
+    name = FILE.match(file or "")
+    if file is None or name is None or owner_id is None or emotion is None:
         rows.reject(place, "no speaker_id or emotion, or file_id is not <speaker>_<emotion>_<sentence>.wav")
         return
     if owner_id != name["speaker"] or emotion != name["emotion"]:

@@ -48,13 +48,6 @@ def test_padded_ids_meet_their_files(root, tables):
     assert not tables.speakers["speaker_id"].str.contains(" ").any()
 
 
-def test_file_id_without_ending(tmp_path):
-    row = "WR0_surprised_64\tsurprised\tA\ta\t        WR0\tfemale\t23\n"
-    tables = nemo.scan(corpus(tmp_path, row, "WR0_surprised_64.wav"))
-    assert tables.utterances["path"].to_list() == ["samples/WR0_surprised_64.wav"]
-    assert tables.rejects.is_empty()
-
-
 @pytest.mark.trap("nemo.mixed-word-forms")
 def test_every_word_of_emotion_has_a_counterpart(tables):
     with WORDS.open(encoding="utf-8") as file:

@@ -15,6 +15,7 @@ What the release asks of a reader:
 - Diagnoses come from two places. The clinicians' forms (``..._gold_standard_diagnosis``, ``..._gsd`` before) say yes,
   no or not certain. The check boxes of the enrolment are what participants say, ``Checked`` or ``Unchecked``.
   ``alz_dementia_mci`` is any dementia or mild impairment, not Alzheimer's disease: that stands in the disease type.
+  ``insomnia`` is insomnia or another sleep disorder: unchecked it is no insomnia, checked it is kept in words.
   The forms on depression and anxiety ask whether one was *ever* diagnosed: self-report, so that PHQ-9 and GAD-7 rank
   above it.
 - A control is healthy only where the assessor heard nothing either (``diagnosis_c_ac`` is no) and no form says yes.
@@ -140,7 +141,6 @@ BOXES = {
     "alz_dementia_mci": "cognitive_impairment",
     "depression": "depression",
     "gad": "anxiety",
-    "insomnia": "insomnia",
     "ptsd": "ptsd",
     "asthma": "asthma",
     "copd": "copd",
@@ -349,6 +349,11 @@ def _states(row: Row) -> Iterator[_Fact]:
     for name, attribute in BOXES.items():
         if (value := _box(row, name)) is not None:
             yield _Fact(attribute, value, "self-report")
+    sleep = fold(_box(row, "insomnia") or "")
+    if sleep in NO:
+        yield _Fact("insomnia", "absent", "self-report")
+    elif sleep in YES:  # which of them, the box does not say
+        yield _Fact("comorbidity", "insomnia or another sleep disorder", "self-report")
     if (education := row.get("edu_level")) is not None:
         yield _Fact("education", education, "self-report")
     if any(fold(row.get(column) or "") in YES for column in VOICE_FORMS):
@@ -656,7 +661,7 @@ CORPUS = Corpus(
         "difficulty-items": "hard_to_work and tough_to_work stand beside the items and are no part of the sums.",
         "repeated-instruments": "A participant has several rows of one questionnaire: a row belongs to a session.",
         "check-boxes": "Check boxes say Checked or Unchecked, and are what participants say of themselves.",
-        "combined-box": "alz_dementia_mci is any dementia or mild impairment, and not Alzheimer's disease.",
+        "combined-box": "alz_dementia_mci is any dementia or mild impairment, insomnia is any disorder of sleep.",
         "ever-diagnosed": "The forms on depression and anxiety ask whether one was ever diagnosed.",
         "not-certain": "A clinician's form may say not certain, which is neither yes nor no.",
         "self-declared-controls": "A control may have a voice in which the assessor heard a condition.",

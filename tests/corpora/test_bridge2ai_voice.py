@@ -200,6 +200,22 @@ def test_check_boxes_are_words_of_the_participant(one):
 
 @pytest.mark.trap("bridge2ai_voice.combined-box")
 @pytest.mark.parametrize(
+    ("box", "insomnia", "comorbidity"),
+    [
+        ("Checked", set(), {("insomnia or another sleep disorder", "self-report")}),
+        ("Unchecked", {("absent", "self-report")}, set()),
+        ("", set(), set()),
+    ],
+)
+def test_another_sleep_disorder_is_no_insomnia(one, box, insomnia, comorbidity):
+    table(one, "eligibility", {"participant_id": "p1", "self_reported_insomnia": box})
+    tables = b2ai.scan(one)
+    assert states(tables, "insomnia") == insomnia
+    assert states(tables, "comorbidity") == comorbidity
+
+
+@pytest.mark.trap("bridge2ai_voice.combined-box")
+@pytest.mark.parametrize(
     ("disease", "alzheimer"),
     [
         ("Typical Alzheimer's Disease (AD) ", {("present", "clinician")}),

@@ -92,7 +92,7 @@ def new_cohort(folder: Path) -> None:
 def corpus_line(corpus: Corpus) -> str:
     """A corpus in one line of the terminal."""
     roles, languages = ",".join(corpus.roles), ",".join(corpus.languages)
-    return f"{corpus.name:16s} {languages:12s} {roles:16s} {corpus.licence.access:10s} {corpus.licence.name}"
+    return f"{corpus.name:22s} {languages:12s} {roles:16s} {corpus.licence.access:10s} {corpus.licence.name}"
 
 
 def corpus_table(recipes: Iterable[Corpus]) -> list[str]:

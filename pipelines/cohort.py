@@ -39,7 +39,8 @@ def check(folder: Path) -> list[str]:
             raise RecipeError(f"{folder} holds the corpora {', '.join(inside)}: check one of them")
         raise RecipeError(
             f"{folder}: holds neither {_corpus_toml.NAME} nor {' or '.join(_byo.TABLES)}, and is not named like a "
-            f"known corpus{nearest(folder.name, recipes())}. For a cohort of your own: slap new-cohort {folder}"
+            f"known corpus{nearest(folder.name, recipes())}. `slap corpora` lists their folders' names; for a "
+            f"cohort of your own: slap new-cohort {folder}"
         )
     corpus = _byo.cohort(folder) if cohort else recipes()[folder.name]
     table = _byo.read_cohort_table(folder) if cohort else None
@@ -57,7 +58,8 @@ def check(folder: Path) -> list[str]:
 def _about(corpus: Corpus) -> Iterator[str]:
     licence = corpus.licence
     yes = {True: "yes", False: "no"}
-    yield _line(f"{corpus.name}: {corpus.title}", f"label {corpus.label}", f"used to {' and '.join(corpus.roles)}")
+    uses = ["train" if role == "open" else role for role in corpus.roles]  # a real run trains on the open ones too
+    yield _line(f"{corpus.name}: {corpus.title}", f"label {corpus.label}", f"used to {' and '.join(uses)}")
     yield _line(
         f"licence     {licence.name} ({licence.access})",
         f"train: {yes[licence.may_train]}",
@@ -188,9 +190,11 @@ def new(folder: Path) -> Path:
     Guesses stand behind a ``#``, so that a person decides on each; columns that are known by name need no line.
 
     Raises:
-        RecipeError: there is no table, or a corpus.toml already.
+        RecipeError: there is no folder or no table, or a corpus.toml already.
     """
     folder = folder.resolve()
+    if not folder.is_dir():
+        raise RecipeError(f"{folder} is no folder")
     path = folder / _corpus_toml.NAME
     if path.exists():
         raise RecipeError(f"{path} is there already: `slap check {folder}` says what it lacks")

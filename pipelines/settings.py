@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -69,15 +70,25 @@ class Settings:
         """The leaderboard and its pages."""
         return self.warehouse / "reports"
 
+    def _raw_folders(self) -> list[Path]:
+        used = {name: corpus for name, corpus in self.corpora.items() if not self.only or name in self.only}
+        return [self.raw / (corpus.folder or name) for name, corpus in used.items()]
+
     def claim(self) -> None:
         """Note in ``run.json`` what this warehouse holds, and keep a demo from writing over a real run.
 
         Raises:
-            SettingsError: the raw folder is absent, or a demo would replace a run on real corpora.
+            SettingsError: the raw folder is absent or holds no corpus, or a demo would replace a run on real corpora.
         """
         note = self.warehouse / "run.json"
         if self.mode == "real" and not self.raw.is_dir():
             raise SettingsError(f"{self.raw} is no folder: set SLAP_RAW to the folder that holds one folder per corpus")
+        if self.mode == "real" and not any(path.is_dir() for path in self._raw_folders()):
+            of = f"of {', '.join(self.only)} (SLAP_ONLY)" if self.only else "with a corpus's name (`slap corpora`)"
+            above = (
+                f"; it seems to be {self.raw.name} itself: name the folder above" if self.raw.name in recipes() else ""
+            )
+            raise SettingsError(f"{self.raw} holds no folder {of}: SLAP_RAW holds one folder per corpus{above}")
         held = json.loads(note.read_text()) if note.is_file() else {}
         if self.mode == "demo" and held.get("mode") == "real":
             raise SettingsError(
@@ -105,6 +116,8 @@ def from_environment(mode: Mode, environment: Mapping[str, str] = os.environ) ->
         scale = float(given("SLAP_SCALE", "1"))
     except ValueError as error:
         raise SettingsError(f"SLAP_SCALE={given('SLAP_SCALE')!r} is no number") from error
+    if not 0 < scale < math.inf:
+        raise SettingsError(f"SLAP_SCALE={given('SLAP_SCALE')!r} is not above 0")
     settings = Settings(
         mode=mode,
         raw=Path(given("SLAP_RAW")).resolve() if mode == "real" else warehouse / "raw",

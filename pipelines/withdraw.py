@@ -444,7 +444,7 @@ def _raw(settings: Settings, mine: pl.DataFrame, speakers: Collection[str]) -> I
         for path in sorted(own.paths):
             if not any(path.startswith(f"{folder}/") for folder in own.folders):
                 yield f"{root / path}{'  (others speak in it too)' if path in own.shared else ''}"
-        yield f"{root}: rows of the owners' own tables"
+        yield f"{root}: rows of the owners' own tables, and transcripts or other files that no run reads as audio"
 
 
 # What goes ---------------------------------------------------------------------------------------------------

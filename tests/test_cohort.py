@@ -345,7 +345,7 @@ def test_the_readmes_table_holds_recipes_only(monkeypatch: pytest.MonkeyPatch, c
     monkeypatch.setenv("SLAP_RAW", str(raw))
     assert run("corpora", "--markdown").output.splitlines() == corpus_table(recipes().values())
     listed = run("corpora").output
-    assert "my_clinic        de" in listed
+    assert f"{'my_clinic':22s} de" in listed
     assert "broken " in listed
 
 
@@ -512,11 +512,11 @@ def test_check_reads_the_folder_of_a_recipe_and_no_other(tmp_path: Path) -> None
     recipes()["fsdd"].miniature(tmp_path / "fsdd", Voices(scale=0.1))
     result = run("check", tmp_path / "fsdd")
     assert result.exit_code == 0, result.output
-    assert "fsdd: Free Spoken Digit Dataset" in result.output
+    assert "fsdd: Free Spoken Digit Dataset; label accent; used to train" in result.output
     (tmp_path / "fsd").mkdir()
     result = run("check", tmp_path / "fsd")
     assert result.exit_code == 1
-    assert "not named like a known corpus (did you mean 'fsdd'?)" in result.output
+    assert "not named like a known corpus (did you mean 'fsdd'?). `slap corpora` lists" in result.output
     assert run("check", tmp_path / "nowhere").exit_code == 1
     assert f"{tmp_path} holds the corpora fsdd: check one of them" in run("check", tmp_path).output
 
@@ -570,6 +570,7 @@ def test_new_cohort_needs_a_table(tmp_path: Path) -> None:
     result = run("new-cohort", tmp_path)
     assert result.exit_code == 1
     assert "found none of metadata.csv" in result.output
+    assert f"{tmp_path / 'nowhere'} is no folder" in run("new-cohort", tmp_path / "nowhere").output
 
 
 def test_a_demo_leaves_cohorts_out(clinic: Clinic, raw: Path, tmp_path: Path) -> None:

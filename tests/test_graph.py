@@ -239,9 +239,26 @@ def test_a_killed_run_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
     assert len(scores(plain)) > 100
 
 
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        ("second copy of TIMIT/TRAIN/DR1/FAQX0/SA1.WAV", "second copy of #"),
+        ("no transcript train/cd/S908.cha: the turns are unknown", "no transcript #: the turns are unknown"),
+        ("row without recordings of AVPEPUDEAC0999", "row without recordings of #"),
+        ("PHQ-8 outside 0..24", "PHQ-# outside #..#"),
+        ("name is not <actor>/<sentence>.wav", "name is not <actor>/<sentence>.wav"),
+    ],
+)
+def test_reasons_in_dagster_hold_no_owners_id(reason: str, shown: str) -> None:
+    from pipelines.assets import common
+
+    assert common.reasons(pl.DataFrame({"reason": [reason]}))["reason"].item() == shown
+
+
 def test_a_demo_never_replaces_a_real_run(tmp_path: Path) -> None:
     from pipelines.settings import Settings, SettingsError
 
+    (tmp_path / "fsdd").mkdir()
     real = Settings(mode="real", raw=tmp_path, warehouse=tmp_path / "warehouse")
     real.claim()
     with pytest.raises(SettingsError, match="a demo would replace"):
@@ -253,6 +270,9 @@ def test_a_demo_never_replaces_a_real_run(tmp_path: Path) -> None:
     [
         ({}, "set SLAP_RAW"),
         ({"SLAP_RAW": "/nowhere/at/all"}, "/nowhere/at/all is no folder"),
+        ({"SLAP_RAW": "."}, "holds no folder with a corpus's name"),
+        ({"SLAP_RAW": ".", "SLAP_ONLY": "torgo"}, "holds no folder of torgo (SLAP_ONLY)"),
+        ({"SLAP_RAW": ".", "SLAP_SCALE": "-1"}, "SLAP_SCALE='-1' is not above 0"),
         ({"SLAP_RAW": ".", "SLAP_CONFIG": "huge"}, "no configuration 'huge'"),
         ({"SLAP_RAW": ".", "SLAP_ONLY": "torgo,tango"}, "SLAP_ONLY names tango"),
     ],

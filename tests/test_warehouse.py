@@ -724,6 +724,16 @@ def test_example_queries_answer(asked: House, query: Path, tmp_path: Path) -> No
         subprocess.run([command_line, str(copy)], input=text, text=True, check=True, capture_output=True)
 
 
+def test_the_share_of_women_is_of_those_whose_sex_is_known() -> None:
+    with duckdb.connect() as con:
+        con.execute(
+            "CREATE TABLE facts AS FROM (VALUES ('a', 'test', 'p', 'female', 1, 1), ('a', 'test', 'q', NULL, 1, 1), "
+            "('b', 'test', 'r', NULL, 1, 1)) AS t(corpus, split, person_id, sex, age_low, age_high)"
+        )
+        answer = con.sql((HOME / "queries" / "06_split_balance.sql").read_text()).pl()
+    assert answer["female"].to_list() == [1.0, None]
+
+
 def test_muddled_people_and_languages_are_found(asked: House) -> None:
     assert asked.findings() == {"person of two sexes", "speaker without an utterance", "language is not a BCP-47 tag"}
 

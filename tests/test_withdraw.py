@@ -231,6 +231,7 @@ def test_nothing_is_left_and_nobody_comes_back(world: World, finished: World) ->
     done = slap(world, "voces", f"voces:{world.owner_id}", "--yes")
     assert done.exit_code == 0, done.output
     assert str(world.raw / "popgen" / f"{world.owner_id}-p") in done.output
+    assert f"{world.raw / 'popgen'}: rows of the owners' own tables, and transcripts" in done.output
     assert (world.raw / "voces" / world.owner_id / f"{world.owner_id}_take0.wav").is_file()
     assert found_in(warehouse, world) == {}
     assert {tar: (shards.file_sha256(tar), tar.stat().st_mtime_ns) for tar in untouched} == untouched

@@ -30,8 +30,12 @@ def markdown(frame: pl.DataFrame, rows: int = 30) -> dg.MarkdownMetadataValue:
 
 
 def reasons(rejects: pl.DataFrame) -> pl.DataFrame:
-    """Rejects counted by reason, digits folded: file names and ids may name people, so they stay in the tables."""
-    folded = pl.col("reason").str.replace_all(r"\d+", "#").alias("reason")
+    """Rejects counted by reason; words and paths with digits are folded: they may be ids, which stay in the tables."""
+    folded = (
+        pl.col("reason")
+        .str.replace_all(r"[^\s<>:]*/[^\s<>:]*\d[^\s<>:]*|[^\s<>:]*\d[^\s<>:]*/[^\s<>:]*|\w*\d\w*", "#")
+        .alias("reason")
+    )
     return rejects.group_by(folded).len("files").sort("files", "reason", descending=[True, False])
 
 

@@ -318,7 +318,7 @@ def read_names_and_rows(path: Path, encoding: str) -> tuple[list[str], list[Row]
         for line, cells in enumerate(frame.iter_rows(named=True), start=1):
             rows.append({fold(name): cell(value) for name, value in cells.items()} | {"_row": str(line)})
         return [fold(name) for name in frame.columns], rows
-    rows = read_table(path, separator=_separator(path, encoding), encoding=encoding)
+    rows = read_table(path, separator=_separator(path, encoding), encoding=encoding, strict=True)
     if not rows:
         raise RecipeError(f"{path}: holds no rows")
     return [name for name in rows[0] if name != "_row"], rows
@@ -444,6 +444,10 @@ class _Reader:
             self.rows.reject(where, "the path leaves the corpus folder: write it relative to the folder")
         elif not (self.root / path).is_file():
             self.rows.reject(where, "no audio at this path")
+        elif not (self.root / path).resolve().is_relative_to(self.root.resolve()):
+            self.rows.reject(
+                where, "symbolic link out of the corpus folder, not followed: put the audio into the folder"
+            )
         else:
             return path.as_posix()
         return None

@@ -80,6 +80,7 @@ def read_table(
     encoding: str = "utf-8-sig",
     header_row: int = 0,
     sheet: str | None = None,
+    strict: bool = False,
 ) -> list[Row]:
     """Read a CSV, TSV or XLSX table as text: one dict a row, keyed by folded column name.
 
@@ -94,9 +95,10 @@ def read_table(
         encoding: of a text table; a byte order mark is skipped.
         header_row: 0-based row of the column names; rows above are passed over.
         sheet: name of the XLSX sheet; the first one where it is None.
+        strict: a column named twice and a row with more cells than columns are errors.
 
     Raises:
-        RecipeError: the file is absent, unreadable, or lacks a ``required`` column.
+        RecipeError: the file is absent, unreadable, lacks a ``required`` column, or is not ``strict``.
     """
     if not path.is_file():
         raise RecipeError(f"{path.name} not found in {path.parent}: is this the corpus' root folder?")
@@ -107,13 +109,15 @@ def read_table(
             else _text_rows(path, separator, quoted, encoding)
         )
     except (ValueError, OSError, csv.Error) as error:
-        raise RecipeError(f"{path}: cannot be read as a table: {error}") from error
+        raise RecipeError(f"{path}: cannot be read as a table: {str(error).partition(chr(10))[0]}") from error
     if len(lines) <= header_row:
         raise RecipeError(f"{path}: holds no header in row {header_row + 1}")
     names = [fold(name) for name in lines[header_row]]
     absent = [name for name in required if name not in names]
     if absent:
         raise RecipeError(f"{path}: no column {', '.join(absent)}; found {', '.join(filter(None, names))}")
+    if strict:
+        _check_shape(path, names, lines[header_row + 1 :], header_row + 2)
     rows: list[Row] = []
     for line, cells in enumerate(lines[header_row + 1 :], start=header_row + 2):
         row: Row = {"_row": str(line)}
@@ -123,6 +127,18 @@ def read_table(
         if any(value is not None for name, value in row.items() if name != "_row"):
             rows.append(dict.fromkeys(filter(None, names)) | row)
     return rows
+
+
+def _check_shape(path: Path, names: Sequence[str], lines: Sequence[Sequence[str]], first: int) -> None:
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        raise RecipeError(f"{path}: two columns are named {', '.join(map(repr, twice))}; rename or remove one of them")
+    long = [str(row) for row, cells in enumerate(lines, start=first) if any(map(str.strip, cells[len(names) :]))]
+    if long:
+        named = ", ".join(long[:10]) + (f" and {len(long) - 10} more" if len(long) > 10 else "")
+        raise RecipeError(
+            f"{path}: more cells than columns in row {named}; put a cell that holds the separator in quotation marks"
+        )
 
 
 def _text_rows(path: Path, separator: str, quoted: bool, encoding: str) -> Iterator[list[str]]:

@@ -420,6 +420,25 @@ def test_corpus_toml_is_checked(lab: Lab, toml: str, message: str) -> None:
         read(root)
 
 
+def test_cells_that_belong_to_no_column_are_an_error(lab: Lab) -> None:
+    with pytest.raises(RecipeError, match=r"metadata\.csv: more cells than columns in row 3; put a cell"):
+        read(lab("speaker,path,sex", "a,1.wav,F,,", "b,2.wav,tired, hoarse,F"))
+    with pytest.raises(RecipeError, match=r"metadata\.csv: two columns are named 'sex'; rename or remove one"):
+        read(lab("speaker,path,sex,Sex", "a,1.wav,F,M"))
+
+
+def test_a_link_out_of_the_folder_is_not_followed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> None:
+    outside = tmp_path_factory.mktemp("outside")
+    (outside / "x.mp3").touch()
+    root = lab("speaker,path", "a,1.wav", "a,link.mp3", "a,folder/x.mp3", "a,inside.mp3")
+    (root / "link.mp3").symlink_to(outside / "x.mp3")
+    (root / "folder").symlink_to(outside)
+    (root / "inside.mp3").symlink_to(root / "1.wav")
+    tables = read(root)
+    assert tables.utterances["path"].to_list() == ["1.wav", "inside.mp3"]
+    assert dict(tables.rejects.select("path", "reason").iter_rows())["metadata.csv:3"].startswith("symbolic link out")
+
+
 def test_a_wrong_folder_says_what_was_looked_for(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"none of metadata\.csv, .*_byo\.py"):
         popgen.CORPUS.scan(tmp_path)

@@ -4,7 +4,7 @@ SELECT
     split,
     count(DISTINCT person_id) AS people,
     round(count(DISTINCT person_id) / sum(count(DISTINCT person_id)) OVER (PARTITION BY corpus), 2) AS share,
-    round(count(DISTINCT person_id) FILTER (sex = 'female') / count(DISTINCT person_id), 2) AS female,
+    round(count(DISTINCT person_id) FILTER (sex = 'female') / nullif(count(DISTINCT person_id) FILTER (sex IS NOT NULL), 0), 2) AS female,
     round(avg((age_low + age_high) / 2), 1) AS mean_age
 FROM facts
 GROUP BY corpus, split

@@ -2,10 +2,11 @@
 SELECT
     coalesce(f.emotion, 'none stated') AS emotion,
     f.language,
-    count(*) AS utterances,
+    count(DISTINCT f.utt_id) AS utterances,
     count(DISTINCT f.person_id) AS people,
-    (SELECT string_agg(DISTINCT CAST(o.source AS VARCHAR), ', ') FROM observation AS o WHERE o.attribute = 'emotion') AS sources
+    string_agg(DISTINCT CAST(o.source AS VARCHAR), ', ' ORDER BY CAST(o.source AS VARCHAR)) AS sources
 FROM facts AS f
+LEFT JOIN observation AS o ON o.utt_id = f.utt_id AND o.attribute = 'emotion'
 GROUP BY ALL
 ORDER BY people DESC, emotion, f.language
 LIMIT 40;

@@ -28,7 +28,7 @@ SELECT
 FROM spoken_of AS o
 JOIN state_meaning AS m ON m.attribute = o.attribute AND m.value = o.value
 JOIN authority AS a ON a.source = o.source
-WHERE o.key IS NOT NULL
+WHERE o.value IS NOT NULL AND o.key IS NOT NULL
 GROUP BY ALL;
 
 -- States that follow from a score, with the number of the band: "PHQ-9 = 14" is depression present, moderate.
@@ -123,7 +123,7 @@ PIVOT (
         FROM spoken_of AS o
         JOIN category_meaning AS m ON m.attribute = o.attribute AND m.value = o.value
         JOIN authority AS a ON a.source = o.source
-        WHERE o.key IS NOT NULL
+        WHERE o.value IS NOT NULL AND o.key IS NOT NULL
         GROUP BY ALL
     )
     GROUP BY level, key, category

@@ -26,7 +26,7 @@ def check(folder: Path) -> list[str]:
     """What is understood of a corpus folder, in under 30 lines.
 
     Raises:
-        RecipeError: the folder cannot be read, or holds no recording; the message says what to mend.
+        RecipeError: the folder cannot be read, or holds no recording that can be used; the message says what to mend.
         SchemaError: a recipe breaks the contract of its tables.
     """
     folder = folder.resolve()
@@ -49,9 +49,12 @@ def check(folder: Path) -> list[str]:
         scanned.speakers, scanned.utterances, scanned.observations, scanned.rejects
     )  # each held whole, once
     lines = [*_about(corpus), *_speech(tables), *(_columns(table) if table else ()), *_attributes(tables, table)]
-    lines += [*_rejects(tables), *_remarks(corpus, folder, tables)]
+    heard, unheard = _listen(folder, tables)
+    lines += [*_rejects(tables), *_remarks(corpus, tables, heard, unheard)]
     if not tables.utterances.height:
         raise RecipeError("\n".join([*lines, f"{folder}: no recording could be used"]))
+    if len(unheard) == heard:
+        raise RecipeError("\n".join([*lines, f"{folder}: none of the recordings listened to can be used"]))
     return lines
 
 
@@ -135,7 +138,7 @@ def _rejects(tables: Tables) -> Iterator[str]:
         yield f"  ... and {len(ordered) - REASONS} more reasons"
 
 
-def _remarks(corpus: Corpus, folder: Path, tables: Tables) -> Iterator[str]:
+def _remarks(corpus: Corpus, tables: Tables, heard: int, unheard: list[tuple[str, str]]) -> Iterator[str]:
     """What is no error, and worth a look."""
     refusal = corpus.licence.refusal(date.today())
     if refusal:
@@ -145,7 +148,6 @@ def _remarks(corpus: Corpus, folder: Path, tables: Tables) -> Iterator[str]:
         yield f"! nobody's {corpus.label} is known, and it is the label: see [corpus] label"
     if corpus.official_splits and tables.utterances["official_split"].null_count() == tables.utterances.height:
         yield "! official_splits is true and no recording has a split"
-    heard, unheard = _listen(folder, tables)
     for path, reason in unheard[:1]:
         yield _line(f"! {path}: {reason}")
     if heard:

@@ -251,9 +251,12 @@ class Download:
         """Refuse a folder that holds something else.
 
         Raises:
-            DownloadError: the folder holds a miniature, or files that were not downloaded here.
+            DownloadError: it is a file or below one, or it holds a miniature, or files that were not downloaded here.
         """
         elsewhere = "name another folder with --to (or SLAP_RAW)"
+        for path in (self.folder, *self.folder.parents):
+            if path.exists() and not path.is_dir():
+                raise DownloadError(f"{path} is a file, not a folder: {elsewhere}")
         if (self.folder / SYNTHETIC).is_file():
             raise DownloadError(f"{self.folder} holds the demo's made-up speakers: {elsewhere}")
         if "files" not in self.state and self.folder.is_dir() and any(self.folder.iterdir()):

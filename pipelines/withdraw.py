@@ -36,6 +36,8 @@ from slap_model.manifest import WITHDRAWN
 
 PEOPLE = {name: SPEAKER[name] for name in ("corpus", "speaker_id", "person_id")}
 SPOKEN = {name: UTTERANCE[name] for name in ("corpus", "speaker_id", "utt_id", "path")}
+# Where Dagster writes below its home, by its defaults or by this project's dagster.yaml; the rest is the user's.
+DAGSTER_FOLDERS = (".dagster", "history", "logs", "schedules", "storage")
 # Where Dagster keeps text: table, column, and what happens to a row that names the person.
 EVENTS = (
     ("event_logs", "event", "DELETE FROM event_logs WHERE rowid = ?"),
@@ -566,7 +568,8 @@ def _dagster_home() -> Path:
 def _remove_from_dagster(home: Path, names: Collection[str]) -> None:
     """Events and logs that name the person; errors may quote a row or a file."""
     words = sorted(names)
-    for file in (path for path in home.rglob("*") if path.is_file() and words):
+    files = [path for folder in DAGSTER_FOLDERS for path in (home / folder).rglob("*") if path.is_file()]
+    for file in files if words else ():
         if file.suffix == ".db":
             _remove_events(file, words)
         elif file.suffix in (".err", ".out"):

@@ -456,6 +456,20 @@ def test_check_shows_rejects_and_what_cannot_be_heard(clinic: Clinic) -> None:
     assert "of 5 recordings listened to, 4 can be used" in result.output
 
 
+def test_check_fails_where_nothing_that_was_listened_to_can_be_used(clinic: Clinic) -> None:
+    folder = clinic()
+    for path in (folder / "audio").iterdir():
+        soundfile.write(path, np.zeros(16_000), 16_000)
+    (folder / "audio" / "P04_a.wav").write_text("no audio")
+    result = run("check", folder)
+    assert result.exit_code == 1
+    assert "recordings  5" in result.output  # what is understood is still said
+    assert "! audio/P01_a.wav: silent" in result.output
+    assert "of 5 recordings listened to, 0 can be used" in result.output
+    assert f"{folder}: none of the recordings listened to can be used" in result.output
+    assert "Traceback" not in result.output
+
+
 def test_check_warns_of_a_licence_and_a_label_that_stop_or_miss(clinic: Clinic) -> None:
     toml = CORPUS_TOML.replace("2099", "2020").replace('label = "depression" ', 'label = "als" ')
     output = run("check", clinic(toml=toml)).output

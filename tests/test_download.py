@@ -667,9 +667,18 @@ def test_what_is_left_to_do_is_said_after_the_download(slap, tmp_path):
 
 
 def test_folder_that_cannot_be_written_is_a_message(slap, tmp_path):
+    (tmp_path / download.HIDDEN).write_text("x")
+    code, text = slap("fsdd", "--to", str(tmp_path), "--accept-licence")
+    assert code == 1 and f"Error: {tmp_path / download.HIDDEN}" in text and "directory" in text.casefold()
+
+
+@pytest.mark.parametrize("to", ["file", "file/below"])
+def test_file_in_place_of_the_folder_is_said_before_the_licence(slap, server, tmp_path, to):
     (tmp_path / "file").write_text("x")
-    code, text = slap("fsdd", "--to", str(tmp_path / "file"), "--accept-licence")
-    assert code == 1 and f"Error: {tmp_path / 'file'}" in text and "directory" in text.casefold()
+    code, text = slap("fsdd", "--to", str(tmp_path / to))
+    assert code == 1 and text.startswith(f"Error: {tmp_path / 'file'} is a file, not a folder: name another folder")
+    assert corpora()["fsdd"].licence.url not in text
+    assert not server.seen and (tmp_path / "file").read_text() == "x"
 
 
 def test_ctrl_c_is_a_message(slap, tmp_path, monkeypatch):

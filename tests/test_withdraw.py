@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import tarfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -400,13 +401,15 @@ def test_events_that_name_the_person_leave_dagster(
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
     (tmp_path / "home" / "logs").mkdir(parents=True)
     (tmp_path / "home" / "logs" / "x.err").write_text(f"AudioError: {world.owner_id}/{world.owner_id}_take0.wav\n")
-    with sqlite3.connect(tmp_path / "home" / "index.db") as database:
+    events = tmp_path / "home" / "history" / "runs" / "index.db"
+    events.parent.mkdir(parents=True)
+    with sqlite3.connect(events) as database:
         database.execute("CREATE TABLE event_logs (id INTEGER PRIMARY KEY, event TEXT NOT NULL)")
         said = [(f"SchemaError: first {{'speaker_id': 'voces:{world.owner_id}'}}",), ("all well",)]
         database.executemany("INSERT INTO event_logs (event) VALUES (?)", said)
     assert slap(world, "voces", world.owner_id, "--yes").exit_code == 0
     assert found_in(tmp_path / "home", world) == {}
-    with sqlite3.connect(tmp_path / "home" / "index.db") as database:
+    with sqlite3.connect(events) as database:
         assert database.execute("SELECT event FROM event_logs").fetchall() == [("all well",)]
 
 
@@ -481,6 +484,32 @@ def test_the_list_names_nobody_and_is_not_followed_with_another_key(tmp_path: Pa
     with pytest.raises(WithdrawalError, match="damaged"):
         withdrawals.read(path, HASHED)
     assert withdrawals.mark(tmp_path / "none.csv", HASHED) == ""
+
+
+def test_only_dagsters_own_folders_are_searched(tmp_path: Path) -> None:
+    said = "AudioError: anna-9/a.wav\n"
+    logs = [f"{folder}/run/compute_logs/step.err" for folder in ("storage", "logs", ".dagster/logs")]
+    others = ["job.err", "cluster/anna-9.out", "cluster/logs/job.err"]
+    for name in [*logs, *others]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(said)
+    (tmp_path / "cluster" / "mail.db").write_text("no database")  # is not opened
+    names = ("history/runs/index.db", ".dagster/storage/history/runs/index.db", "x.db")
+    databases = [tmp_path / name for name in names]
+    for path in databases:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("CREATE TABLE event_logs (event TEXT)")
+            database.execute("INSERT INTO event_logs VALUES (?)", (said,))
+            database.commit()
+    withdraw._remove_from_dagster(tmp_path, ["anna-9"])
+    assert [(tmp_path / name).read_text() for name in logs] == ["", "", ""]
+    assert [(tmp_path / name).read_text() for name in others] == [said, said, said]
+    left = []
+    for path in databases:
+        with closing(sqlite3.connect(path)) as database:
+            left.append(database.execute("SELECT event FROM event_logs").fetchall())
+    assert left == [[], [], [(said,)]]
 
 
 def test_tars_keep_their_people_after_a_withdrawal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path, PurePosixPath
@@ -553,9 +553,14 @@ class _Reader:
             names = ", ".join(instruments()[column])
             hint = f": for a score, name its instrument ({names}) under [instruments] in corpus.toml"
         else:
-            hint = f"{nearest(word, allowed, shown)}; mend it, or map it under [words.{column}] in corpus.toml"
+            near = self._nearest(column, word, allowed, shown)
+            hint = f"{near}; mend it, or map it under [words.{column}] in corpus.toml"
         self._complain(row, column, f"is not an allowed word{hint}")
         return None
+
+    def _nearest(self, column: str, word: str, allowed: Iterable[str], shown: Iterable[str] | None = None) -> str:
+        """The hint for a wrong word; the owner's words of [words.<column>] are as good as ours."""
+        return nearest(word, [*self.toml.own_words.get(column, ()), *allowed], shown)
 
     def _number(self, row: Row, column: str, bounds: tuple[float, float] | None) -> float | None:
         text = self._own(row, column)
@@ -573,16 +578,16 @@ class _Reader:
         text = self._own(row, column)
         tag = None if text is None else language(text)
         if text is not None and tag is None and fold(text) not in words("language"):
-            self._complain(
-                row, column, f"is no language such as 'fr', 'pt-BR' or 'French'{nearest(text, words('language'))}"
-            )
+            near = self._nearest(column, text, words("language"))
+            self._complain(row, column, f"is no language such as 'fr', 'pt-BR' or 'French'{near}")
         return tag
 
     def _country(self, row: Row) -> str | None:
         """The owner's word for a country: a name or code that the warehouse knows."""
         text = self._own(row, "country")
         if text is not None and fold(text) not in words("country"):
-            self._complain(row, "country", f"is no country such as 'FR' or 'France'{nearest(text, words('country'))}")
+            near = self._nearest("country", text, words("country"))
+            self._complain(row, "country", f"is no country such as 'FR' or 'France'{near}")
         return text
 
     def _date(self, row: Row) -> date | None:

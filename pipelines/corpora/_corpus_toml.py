@@ -99,6 +99,7 @@ class CorpusToml:
     words: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # our column -> folded own word -> our word
     instruments: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
+    own_words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # our column -> own words as written
 
     @property
     def ignore(self) -> frozenset[str]:
@@ -170,13 +171,14 @@ def read(folder: Path, *, complete: bool) -> CorpusToml:
     sources = {name: str(source) for name, source in toml.get("sources", {}).items()}
     _allow(path, "column of [sources]", sources, list(attributes()))
     _allow(path, "source", sources.values(), sorted(SOURCES))
-    own_words = {
+    own_words = {column: tuple(table) for column, table in toml.get("words", {}).items()}
+    meant = {
         column: {fold(own): str(ours) for own, ours in table.items()} for column, table in toml.get("words", {}).items()
     }
-    for column, table in own_words.items():
+    for column, table in meant.items():
         if column not in scales:
             _allow_words(path, column, table.values())
-    return CorpusToml(path, corpus, _licence(path, toml.get("licence")), renamed, own_words, scales, sources)
+    return CorpusToml(path, corpus, _licence(path, toml.get("licence")), renamed, meant, scales, sources, own_words)
 
 
 def lines(table: str, stated: Mapping[str, object]) -> list[str]:

@@ -268,6 +268,26 @@ def test_a_wrong_cell_is_named_by_the_owners_column_too(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
+    ("column", "toml", "value", "near"),
+    [
+        ("depression", "MDD = 'present'", "MDDD", "MDD"),
+        ("depression", "MDD = 'present'", "presnt", "present"),
+        ("sex", "Patientin = 'female'", "Patentin", "Patientin"),
+        ("speech_task", "Lesetext = 'read'", "Lestext", "Lesetext"),
+        ("native_language", "Schwyzertitsch = 'gsw'", "schwyzertisch", "Schwyzertitsch"),
+        ("country", "Eidgenossenschaft = 'CH'", "Eidgenossenschft", "Eidgenossenschaft"),
+    ],
+)
+def test_a_word_near_one_of_the_owners_is_answered_with_that(
+    lab: Lab, column: str, toml: str, value: str, near: str
+) -> None:
+    said = f"[words.{column}]\n{toml}"
+    root = lab(f"speaker,path,{column}", f"a,1.wav,{value}", toml=said)
+    with pytest.raises(RecipeError, match=rf"'{value}' is .*\(did you mean '{near}'\?\)"):
+        read(root)
+
+
+@pytest.mark.parametrize(
     ("word", "state"),
     [("yes", "present"), ("N", "absent"), ("TRUE", "present"), ("0", "absent"), ("neg", "absent"), ("uncertain", None)],
 )

@@ -31,7 +31,7 @@ TABLES = ("speaker", "utterance", "observation", "reject")
 VOCABULARY = ("attributes", "instruments", "words")
 SPLIT_FILE = "split.parquet"  # in the folder of the tables
 PARTS, AFTER_PARTS, AFTER_SPLIT = "30", "49", "50"  # the numbers of the SQL files where the three stages begin
-OBSERVATIONS_PER_PART = 12_000_000  # larger parts leave fewer half-filled row groups, and take more memory
+OBSERVATIONS_PER_PART = 6_000_000  # smaller parts leave more half-filled row groups, larger ones take more memory
 MEMORY = "2500MiB"  # for DuckDB's buffers; what does not fit goes to files beside the database
 # An older format than that of the DuckDB here, so that command lines since 1.4 (2025) open the file. Formats before it
 # take a third longer to write.

@@ -31,19 +31,33 @@ JOIN authority AS a ON a.source = o.source
 WHERE o.value IS NOT NULL AND o.key IS NOT NULL
 GROUP BY ALL;
 
--- States that follow from a score, with the number of the band: "PHQ-9 = 14" is depression present, moderate.
+-- States that follow from a score, with the number of the band: "PHQ-9 = 14" is depression present, moderate. Only
+-- where two scales of the part speak of one state is there something to choose: the one listed first counts.
+CREATE OR REPLACE TEMP TABLE contested AS
+SELECT target
+FROM band
+WHERE scale IN (SELECT DISTINCT scale FROM averaged)
+GROUP BY target
+HAVING count(DISTINCT scale) > 1;
+
 CREATE OR REPLACE TEMP TABLE banded AS
-SELECT
-    v.level,
-    v.key,
-    b.target AS state,
-    arg_min(
-        (CAST(b.state AS BIGINT) << field(1, v.level)) | (CAST(b.word AS BIGINT) << band_field(v.level)), b.scale
-    ) AS code
-FROM averaged AS v
-JOIN band AS b
-    ON b.scale = v.scale AND v.value >= b.low AND (v.value < b.high OR (b.high_included AND v.value = b.high))
-GROUP BY ALL;
+WITH read_off AS NOT MATERIALIZED (
+    SELECT
+        v.level,
+        v.key,
+        b.target AS state,
+        b.scale,
+        (CAST(b.state AS BIGINT) << field(1, v.level)) | (CAST(b.word AS BIGINT) << band_field(v.level)) AS code
+    FROM averaged AS v
+    JOIN band AS b
+        ON b.scale = v.scale AND v.value >= b.low AND (v.value < b.high OR (b.high_included AND v.value = b.high))
+)
+SELECT level, key, state, code FROM read_off WHERE state NOT IN (SELECT target FROM contested)
+UNION ALL
+SELECT level, key, state, arg_min(code, scale)
+FROM read_off
+WHERE state IN (SELECT target FROM contested)
+GROUP BY level, key, state;
 
 CREATE OR REPLACE TEMP TABLE state_of_level AS
 PIVOT (

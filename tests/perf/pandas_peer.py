@@ -125,8 +125,8 @@ def _states(spread: pd.DataFrame, attributes: pd.DataFrame, words: pd.DataFrame,
     votes = said.merge(pairs, on=["attribute", "value"])
     votes["authority"] = votes["source"].map(lambda source: AUTHORITY.get(source, ONESELF)).astype(int)
     counted = votes.groupby(["key", "attribute", "authority", "level"], observed=True, as_index=False)["vote"].sum()
-    counted = counted.sort_values("level", ascending=False).drop_duplicates(["key", "attribute", "authority"])
-    counted = counted[counted["vote"] != 0]
+    counted = counted[counted["vote"] != 0].sort_values("level", ascending=False)  # an even vote says nothing
+    counted = counted.drop_duplicates(["key", "attribute", "authority"])
     counted["value"] = np.where(counted["vote"] > 0, "present", "absent")
     banded = scores[scores["target"].fillna("") != ""].sort_values(["level", "preference"], ascending=[False, True])
     banded = banded.drop_duplicates(["key", "target"])

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pipelines.voices import Voices
 
 SYNTHETIC = "SYNTHETIC.txt"
-TABLES = ("speaker", "utterance", "observation", "reject")
+TABLES = schema.NAMES
 ID_LENGTH = 20  # hexadecimal characters, 80 bits
 
 

@@ -30,7 +30,7 @@ RATE = 8_000  # Hz: enough for F0, and twice as fast
 FRAME = 0.01  # seconds
 LOWEST, HIGHEST = 85, 400  # Hz: below 85, halved pitches of women outnumber men with lower voices
 LEAST_VOICED = 0.3  # seconds; with less, a median says nothing
-# The language of a recording with most voices in the sample speaks; a scream or a whisper says little of a speaker.
+# Which task is listened to first: running speech says more of a voice than single words or syllables.
 SPOKEN_FIRST = ("read", "spontaneous", "vowel", "digits", "words", "syllables")
 
 

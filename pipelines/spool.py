@@ -53,6 +53,7 @@ class Spool:
         other = Spool(self._columns, self._batch)
         for batch in self.batches():
             other._put(change(batch))
+            other.height += batch.height
         return other
 
     @property
@@ -69,11 +70,10 @@ class Spool:
         return pl.DataFrame(series)
 
     def _write(self) -> None:
-        self._put(self._frame(), counted=True)
+        self._put(self._frame())
         self._rows.clear()
 
-    def _put(self, frame: pl.DataFrame, counted: bool = False) -> None:
-        self.height += 0 if counted else frame.height
+    def _put(self, frame: pl.DataFrame) -> None:
         table = frame.to_arrow()
         if self._writer is None:
             self._folder = tempfile.TemporaryDirectory(prefix="slap-", ignore_cleanup_errors=True)

@@ -23,11 +23,11 @@ import duckdb
 import polars as pl
 import pyarrow.parquet as pq
 
-from pipelines import pitch, withdrawals
+from pipelines import pitch, schema, withdrawals
 from pipelines import split as splits
 from pipelines.corpora._base import Licence
 
-TABLES = ("speaker", "utterance", "observation", "reject")
+TABLES = schema.NAMES
 VOCABULARY = ("attributes", "instruments", "words")
 SPLIT_FILE = "split.parquet"  # in the folder of the tables
 PARTS, AFTER_PARTS, AFTER_SPLIT = "30", "49", "50"  # the numbers of the SQL files where the three stages begin

@@ -1,7 +1,5 @@
 """Rows come back as they went in, in memory or from the disk."""
 
-from pathlib import Path
-
 import polars as pl
 import pytest
 
@@ -62,7 +60,7 @@ def test_splits_are_taken_back() -> None:
     assert dict(tables.utterances.select("speaker_id", "official_split").iter_rows()) == {"c:a": None, "c:b": "test"}
 
 
-def test_path_is_not_read_whole(tmp_path: Path) -> None:
+def test_a_spilled_table_is_read_batch_by_batch() -> None:
     """`batches` of a spilled table never holds more than one batch."""
     spool = Spool(COLUMNS, batch=2)
     for number in range(5):

@@ -53,7 +53,7 @@ LEFT JOIN word AS tongue ON tongue.domain = 'language' AND tongue.raw = language
 LEFT JOIN word AS land ON land.domain = 'country' AND land.raw = fold(s.country)
 ORDER BY s.corpus, s.speaker_id;
 
--- Joins by a number cost a tenth of joins by a name.
+-- A short number for each speaker, to join and group by.
 CREATE TEMP TABLE speaker_number AS
 SELECT CAST(row_number() OVER (ORDER BY corpus, speaker_id) AS INTEGER) AS speaker_no, *
 FROM speaker;

@@ -70,6 +70,17 @@ class Score:
         status: ok, or missing with a ``reason``; then every number below that needs predictions is None.
         synthetic: whether the corpus is its rendered miniature, not recordings of people.
         f1 .. prevalence: see `metrics.Metrics`.
+        protocol: "split" (learn on train and dev, judge test) or "folds" (a small corpus that no model was
+            trained on: every person is judged once a repeat, by a probe that did not hear the person).
+        repeats: of the folds; 1 with a split.
+        prior_random_f1, prior_random_macro_f1: expected of saying yes at random as often as yes is true.
+        brier, calibration_error: of the probabilities; None where the embedder gives none.
+        best_prompt, best_prompt_macro_f1 (_low, _high): the single pair that is best on the training split, from
+            0, and what it earns on the test split; None in the probe.
+        seeds: macro-F1 under other seeds of the split (of the folds for C, where the split is fixed).
+        learning_curve: rows {n_speakers, macro_f1, low, high}: the probe trained on fewer speakers, mean, lowest
+            and highest of several draws.
+        n_too_weak: labelled utterances left out because who labelled them is less than the task's ``source``.
         n_train_speakers: persons the probe learned from; None in zero-shot.
         n_without_audio: labelled test utterances that are in no shard and so not judged.
         prompt_min, prompt_max: macro-F1 of the worst and the best single prompt pair; None in the probe.
@@ -103,9 +114,17 @@ class Score:
     macro_f1_high: float | None = None
     balanced_accuracy: float | None = None
     auroc: float | None = None
+    auroc_low: float | None = None
+    auroc_high: float | None = None
+    brier: float | None = None
+    calibration_error: float | None = None
     predicted_positive_rate: float | None = None
     always_yes_f1: float | None = None
     always_yes_macro_f1: float | None = None
+    prior_random_f1: float | None = None
+    prior_random_macro_f1: float | None = None
+    protocol: str = "split"
+    repeats: int = 1
     n: int | None = None
     n_speakers: int | None = None
     n_train_speakers: int | None = None
@@ -114,6 +133,13 @@ class Score:
     prompt_min: float | None = None
     prompt_max: float | None = None
     n_prompts: int | None = None
+    best_prompt: int | None = None
+    best_prompt_macro_f1: float | None = None
+    best_prompt_macro_f1_low: float | None = None
+    best_prompt_macro_f1_high: float | None = None
+    seeds: Sequence[float] | None = None
+    learning_curve: Sequence[Mapping[str, float]] | None = None
+    n_too_weak: int | None = None
     prompt_language: str | None = None
     key: str = ""
     hashes: Mapping[str, str] = field(default_factory=dict)

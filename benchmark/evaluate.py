@@ -41,7 +41,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from benchmark import metrics
+from benchmark import intervals, metrics
 from benchmark.baselines import AlwaysYes
 from benchmark.embed import embeddings_folder, load_embeddings, shard_hash, utterance_ids
 from benchmark.embedders import Embedder, Vectors, project, speaks
@@ -436,7 +436,7 @@ def _primary(tag: str) -> str:
 @cache
 def code_hash() -> str:
     """Hash of what turns vectors into scores: these modules and the versions of what they lean on."""
-    names = ("task", "embed", "zeroshot", "probe", "metrics", "evaluate")
+    names = ("task", "embed", "zeroshot", "probe", "confusion", "intervals", "metrics", "evaluate")
     sources = [Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8") for name in names]
     return _hash([sources, [version(name) for name in ("numpy", "scikit-learn")]])
 
@@ -584,7 +584,7 @@ class _Run:
             return row
         columns = ("f1", "balanced_accuracy", "auroc")
         plain = {name: np.mean([getattr(self.scores[task.name], name) for task in tasks]) for name in columns}
-        macro, low, high = metrics.mean_macro_f1(self.units, tasks)
+        macro, low, high = intervals.mean_macro_f1(self.units, tasks)
         return {**row, **plain, "macro_f1": macro, "macro_f1_low": low, "macro_f1_high": high}
 
     def difference(self, reference: _Run) -> dict[str, object]:
@@ -597,7 +597,7 @@ class _Run:
         }
         if any(task.name not in self.units or task.name not in reference.units for task in self.tasks):
             return row
-        difference, low, high = metrics.paired_difference(self.units, reference.units, self.tasks)
+        difference, low, high = intervals.paired_difference(self.units, reference.units, self.tasks)
         return {**row, "difference": difference, "low": low, "high": high, "separable": low > 0 or high < 0}
 
     def _complete(self, tasks: Sequence[Task]) -> str:

@@ -1,38 +1,38 @@
-"""Metrics of binary predictions, with intervals that respect the speaker.
-
-Clips of one speaker are not independent: drawn by clip, a nominal 95 % interval covers about half of the
-time. So whole speakers are drawn. A draw may lack a class; F1 of a class that occurs neither in labels nor
-in predictions is 0 then, as in scikit-learn with ``labels=[0, 1], zero_division=0``.
-"""
+"""Metrics of binary predictions, with intervals over speakers (`benchmark.intervals`)."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-from benchmark.task import Task
+from benchmark.confusion import Counts, Numbers, confusion_by_speaker, f1, macro_f1
+from benchmark.intervals import DRAWS, drawn_auroc, draws, interval
 
-DRAWS = 1000
-LEVEL = 95.0  # percentile intervals, in percent
+__all__ = ["Counts", "Groups", "Metrics", "Numbers", "by_group", "confusion_by_speaker", "f1", "macro_f1", "measure"]
 
-Counts = npt.NDArray[Any]  # [..., 4]: true positive, false positive, false negative, true negative
-Numbers = npt.NDArray[np.float64]
-Interval = tuple[float, float]
+CALIBRATION_BINS = 10
+UNITS_PER_BIN = 5  # at least, so that few units give fewer bins
 
 
 @dataclass(frozen=True)
 class Metrics:
     """What the predictions of one task are worth; shares and scores lie in 0..1, n counts units.
 
-    ``auroc`` is the only number that does not depend on the threshold. ``always_yes_f1`` is what saying
-    yes to all would earn at this prevalence, and ``always_yes_macro_f1`` half of it.
+    Attributes:
+        f1, macro_f1: of the positive class; mean of both classes. _low, _high: 95 % over speakers.
+        balanced_accuracy: mean of both classes' recall.
+        auroc: chance that a positive is ranked above a negative; does not depend on the threshold.
+        brier: mean squared error of the probabilities (Brier 1950); None without probabilities.
+        calibration_error: mean distance between probability and share of positives over bins of equally many
+            units, weighted by units (Naeini et al. 2015 with the equal-mass bins of Nguyen & O'Connor 2015);
+            10 bins, or fewer where a bin would hold fewer than 5 units. None without probabilities.
+        predicted_positive_rate: share that is called positive.
+        always_yes_f1, always_yes_macro_f1: what saying yes to all would earn at this prevalence.
+        prior_random_f1, prior_random_macro_f1: expected of saying yes at random as often as yes is true.
+        n, n_speakers, prevalence: of the units; share of positives.
     """
 
     f1: float
@@ -43,9 +43,15 @@ class Metrics:
     macro_f1_high: float
     balanced_accuracy: float
     auroc: float
+    auroc_low: float
+    auroc_high: float
+    brier: float | None
+    calibration_error: float | None
     predicted_positive_rate: float
     always_yes_f1: float
     always_yes_macro_f1: float
+    prior_random_f1: float
+    prior_random_macro_f1: float
     n: int
     n_speakers: int
     prevalence: float
@@ -55,20 +61,25 @@ def measure(predictions: pl.DataFrame, corpus: str, n_draws: int = DRAWS) -> Met
     """The metrics of one task.
 
     Args:
-        predictions: columns person, y, score, predicted; one row a unit; both classes occur.
+        predictions: columns person, y, score, predicted (0..1) and, where there is one, probability; one row a
+            unit; both classes occur.
         corpus: part of the seed of the draws, so that tasks on the same speakers share them.
         n_draws: of the bootstrap.
     """
     from sklearn.metrics import roc_auc_score
 
-    y, predicted = predictions["y"].to_numpy(), predictions["predicted"].to_numpy()
+    y = predictions["y"].to_numpy()
     speakers, counts = confusion_by_speaker(predictions)
     total = counts.sum(axis=0)
     drawn = draws(corpus, speakers, n_draws) @ counts
     tp, fp, fn, tn = total.tolist()
-    prevalence = (tp + fn) / len(y)
+    n, n_positive = len(y), int(y.sum())
+    prevalence = n_positive / n
     always_yes_f1 = 2 * prevalence / (1 + prevalence)
+    random_f1 = _prior_random_f1(n, n_positive)
     (f1_low, f1_high), (macro_low, macro_high) = interval(f1(drawn)), interval(macro_f1(drawn))
+    auroc_low, auroc_high = interval(drawn_auroc(predictions, corpus, n_draws))
+    brier, calibration = _of_probabilities(predictions)
     return Metrics(
         f1=float(f1(total)),
         f1_low=f1_low,
@@ -78,112 +89,118 @@ def measure(predictions: pl.DataFrame, corpus: str, n_draws: int = DRAWS) -> Met
         macro_f1_high=macro_high,
         balanced_accuracy=(tp / (tp + fn) + tn / (tn + fp)) / 2,
         auroc=float(roc_auc_score(y, predictions["score"].to_numpy())),
-        predicted_positive_rate=float(predicted.mean()),
+        auroc_low=auroc_low,
+        auroc_high=auroc_high,
+        brier=brier,
+        calibration_error=calibration,
+        predicted_positive_rate=(tp + fp) / n,
         always_yes_f1=always_yes_f1,
         always_yes_macro_f1=always_yes_f1 / 2,
-        n=len(y),
+        prior_random_f1=random_f1,
+        prior_random_macro_f1=(random_f1 + _prior_random_f1(n, n - n_positive)) / 2,
+        n=n,
         n_speakers=len(speakers),
         prevalence=prevalence,
     )
 
 
-def f1(counts: Counts) -> Numbers:
-    """F1 of the positive class from counts [..., 4]; 0 where it is undefined."""
-    tp, fp, fn = counts[..., 0], counts[..., 1], counts[..., 2]
-    return _ratio(2 * tp, 2 * tp + fp + fn)
+def _prior_random_f1(n: int, n_positive: int) -> float:
+    """Expected F1 of saying yes to each of n units with the chance of the prevalence; exact.
 
-
-def macro_f1(counts: Counts) -> Numbers:
-    """Mean of the F1 of both classes from counts [..., 4]."""
-    return (f1(counts) + f1(counts[..., ::-1])) / 2
-
-
-def _ratio(above: Counts, below: Counts) -> Numbers:
-    return np.asarray(np.divide(above, below, out=np.zeros(np.shape(above)), where=below > 0), dtype=np.float64)
-
-
-def confusion_by_speaker(predictions: pl.DataFrame) -> tuple[tuple[str, ...], Counts]:
-    """The speakers, sorted, and what each adds to the confusion: counts [speakers, 4]."""
-    speakers, index = np.unique(predictions["person"].to_numpy(), return_inverse=True)
-    wrong = predictions["y"].to_numpy() != predictions["predicted"].to_numpy()
-    no = predictions["predicted"].to_numpy() == 0
-    cell = np.where(no, 3 - wrong, wrong)  # tp 0, fp 1, fn 2, tn 3
-    counts = np.bincount(4 * index + cell, minlength=4 * len(speakers)).reshape(-1, 4)
-    return tuple(map(str, speakers)), counts.astype(np.float64)
-
-
-def draws(corpus: str, speakers: tuple[str, ...], n_draws: int = DRAWS) -> Numbers:
-    """How often each speaker is in each bootstrap sample: [n_draws, speakers], each row sums to speakers.
-
-    Seeded by corpus and speakers, so that all embedders, and all tasks with these speakers, share draws.
+    With k times yes, k binomial, n_positive k / n of them are right on average, and F1 = 2 right /
+    (k + n_positive) is linear in them.
     """
-    return _draws(corpus, speakers, n_draws)
+    from scipy.stats import binom
+
+    k = np.arange(n + 1)
+    right = n_positive * k / n
+    return float(binom.pmf(k, n, n_positive / n) @ (2 * right / (k + n_positive)))
 
 
-@lru_cache(maxsize=128)
-def _draws(corpus: str, speakers: tuple[str, ...], n_draws: int) -> Numbers:
-    seed = hashlib.sha256("\n".join((corpus, *speakers)).encode()).digest()
-    even = np.full(len(speakers), 1 / len(speakers))
-    counts = np.random.default_rng(list(seed)).multinomial(len(speakers), even, size=n_draws).astype(np.float64)
-    counts.flags.writeable = False  # it is shared
-    return counts
+def _of_probabilities(predictions: pl.DataFrame) -> tuple[float | None, float | None]:
+    """Brier score and calibration error, or None twice without probabilities."""
+    from sklearn.metrics import brier_score_loss
+
+    if "probability" not in predictions.columns or predictions["probability"].has_nulls():
+        return None, None
+    y, probability = predictions["y"].to_numpy(), predictions["probability"].to_numpy()
+    bins = max(1, min(CALIBRATION_BINS, len(y) // UNITS_PER_BIN))
+    inner_edges = np.quantile(probability, np.arange(1, bins) / bins)  # equal probabilities share a bin
+    off = np.bincount(np.searchsorted(inner_edges, probability), probability - y, minlength=bins)
+    return float(brier_score_loss(y, probability)), float(np.abs(off).sum() / len(y))
 
 
-def interval(values: Numbers) -> Interval:
-    """The percentile interval of bootstrap values."""
-    low, high = np.percentile(values, [(100 - LEVEL) / 2, (100 + LEVEL) / 2])
-    return float(low), float(high)
+@dataclass(frozen=True)
+class Groups:
+    """How parts of the speakers fare.
+
+    Attributes:
+        rows: a row a shown group, sorted: group, n_speakers, n, prevalence, macro_f1, tpr, fpr (shares of the
+            positives and of the negatives that are called positive). Null where a class is absent: macro_f1,
+            and tpr or fpr.
+        n_hidden: groups that are not shown.
+        gap: best minus worst macro-F1 of the groups that have one; None with fewer than two.
+    """
+
+    rows: pl.DataFrame
+    n_hidden: int
+    gap: float | None
 
 
-def mean_macro_f1(
-    predictions: Mapping[str, pl.DataFrame], tasks: Sequence[Task], n_draws: int = DRAWS
-) -> tuple[float, float, float]:
-    """Mean macro-F1 over tasks, with the interval (mean, low, high); see `paired_difference`."""
-    observed, drawn = _mean_over_tasks(predictions, tasks, n_draws)
-    return (observed, *interval(drawn))
+_GROUPS = {
+    "group": pl.String(),
+    "n_speakers": pl.Int64(),
+    "n": pl.Int64(),
+    "prevalence": pl.Float64(),
+    "macro_f1": pl.Float64(),
+    "tpr": pl.Float64(),
+    "fpr": pl.Float64(),
+}
 
 
-def paired_difference(
-    a: Mapping[str, pl.DataFrame], b: Mapping[str, pl.DataFrame], tasks: Sequence[Task], n_draws: int = DRAWS
-) -> tuple[float, float, float]:
-    """How much better A is than B: difference of mean macro-F1 over tasks, low, high.
+def by_group(predictions: pl.DataFrame, column: str, smallest: int = 10) -> Groups:
+    """The predictions of one task by the value of a column, small groups hidden.
 
-    Both are judged on the same draws of speakers. Within a corpus one draw serves all tasks, so that
-    tasks which share speakers rise and fall together.
+    A group of fewer than ``smallest`` speakers is not shown; nor is any group when fewer than that are left
+    beside the shown ones, because the numbers of all would give away theirs. One group alone is no
+    comparison: then there is nothing to show.
 
     Args:
-        a: predictions by task name.
-        b: predictions by task name, of the same units.
-        tasks: those to average over; both must have them all.
-        n_draws: of the bootstrap.
-
-    Raises:
-        ValueError: when A and B predict different units of a task.
+        predictions: columns person, y, predicted and the given one; nulls of it belong to no group.
+        column: sex, age, language.
+        smallest: number of speakers.
     """
-    for task in tasks:
-        if not _units(a[task.name]).equals(_units(b[task.name])):
-            raise ValueError(f"task {task.name}: the two embedders predict different units; evaluate both again")
-    observed_a, drawn_a = _mean_over_tasks(a, tasks, n_draws)
-    observed_b, drawn_b = _mean_over_tasks(b, tasks, n_draws)
-    return (observed_a - observed_b, *interval(drawn_a - drawn_b))
+    shown, n_hidden = _parts(predictions, column, smallest)
+    rows = [_of_group(value, part) for value, part in shown.items()]
+    judged = [float(row["macro_f1"]) for row in rows if row["macro_f1"] is not None]
+    gap = max(judged) - min(judged) if len(judged) > 1 else None
+    return Groups(pl.DataFrame(rows, schema=_GROUPS), n_hidden, gap)
 
 
-def _units(predictions: pl.DataFrame) -> pl.DataFrame:
-    return predictions.select("unit_id", "y").sort("unit_id", "y")
+def _parts(predictions: pl.DataFrame, column: str, smallest: int) -> tuple[Mapping[str, pl.DataFrame], int]:
+    """The predictions by value of a column, and how many values are hidden."""
+    parts = {str(value): part for (value,), part in predictions.drop_nulls(column).group_by(column)}
+    shown = {value: parts[value] for value in sorted(parts) if parts[value]["person"].n_unique() >= smallest}
+    in_shown = {person for part in shown.values() for person in part["person"]}
+    beside = predictions["person"].n_unique() - len(in_shown)
+    if len(parts) < 2:
+        return {}, 0
+    if 0 < beside < smallest:
+        return {}, len(parts)
+    return shown, len(parts) - len(shown)
 
 
-def _mean_over_tasks(
-    predictions: Mapping[str, pl.DataFrame], tasks: Sequence[Task], n_draws: int
-) -> tuple[float, Numbers]:
-    """Mean macro-F1 over tasks: as observed, and of each draw [n_draws]."""
-    confusion = {task.name: confusion_by_speaker(predictions[task.name]) for task in tasks}
-    observed = np.mean([macro_f1(counts.sum(axis=0)) for _, counts in confusion.values()])
-    drawn = np.zeros(n_draws)
-    for corpus in sorted({task.corpus for task in tasks}):
-        of_corpus = [confusion[task.name] for task in tasks if task.corpus == corpus]
-        everyone = tuple(sorted({speaker for speakers, _ in of_corpus for speaker in speakers}))
-        column = {speaker: i for i, speaker in enumerate(everyone)}
-        weights = draws(corpus, everyone, n_draws)
-        for speakers, counts in of_corpus:
-            drawn += macro_f1(weights[:, [column[speaker] for speaker in speakers]] @ counts)
-    return float(observed), drawn / len(tasks)
+def _of_group(value: str, part: pl.DataFrame) -> dict[str, str | int | float | None]:
+    speakers, counts = confusion_by_speaker(part)
+    tp, fp = counts.sum(axis=0)[:2].tolist()
+    n_positive, n = int(part["y"].sum()), part.height
+    both = 0 < n_positive < n
+    return {
+        "group": value,
+        "n_speakers": len(speakers),
+        "n": n,
+        "prevalence": n_positive / n,
+        "macro_f1": float(macro_f1(counts.sum(axis=0))) if both else None,
+        "tpr": tp / n_positive if n_positive else None,
+        "fpr": fp / (n - n_positive) if n_positive < n else None,
+    }

@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from benchmark import metrics
+from benchmark import intervals, metrics
 from benchmark.evaluate import DOMAINS, MODES, REFERENCES, Score, board
 from benchmark.task import GROUPS, TRACKS, Task
 
@@ -323,7 +323,7 @@ class _Results:
         if len(both) < len(tasks):
             return counted
         ours, theirs = ({task.name: self.frame(name, mode, task.name) for task in tasks} for name in (OURS, other))
-        difference, low, high = metrics.paired_difference(ours, theirs, tasks)
+        difference, low, high = intervals.paired_difference(ours, theirs, tasks)
         return replace(counted, difference=difference, low=low, high=high)
 
     def comparisons(self, mode: str, tasks: Sequence[Task]) -> list[Comparison]:

@@ -3,7 +3,7 @@ import polars as pl
 import pytest
 from sklearn import metrics as sk
 
-from benchmark import metrics
+from benchmark import intervals, metrics
 from benchmark.task import Task
 
 
@@ -64,7 +64,7 @@ def test_a_draw_without_a_class_counts_as_in_sklearn(y: list[int], predicted: li
 def test_the_bootstrap_equals_resampling_the_rows() -> None:
     frame = made_up(3)
     speakers, counts = metrics.confusion_by_speaker(frame)
-    weights = metrics.draws("toy", speakers, 3)
+    weights = intervals.draws("toy", speakers, 3)
     fast = metrics.macro_f1(weights @ counts)
     for weight, value in zip(weights, fast, strict=True):
         parts = [
@@ -76,9 +76,9 @@ def test_the_bootstrap_equals_resampling_the_rows() -> None:
 
 def test_draws_are_shared_by_tasks_on_the_same_speakers_only() -> None:
     speakers = ("a", "b", "c", "d", "e")
-    assert (metrics.draws("toy", speakers, 20).sum(axis=1) == 5).all()
-    assert np.array_equal(metrics.draws("toy", speakers, 20), metrics.draws("toy", speakers, 20))
-    assert not np.array_equal(metrics.draws("toy", speakers, 20), metrics.draws("other", speakers, 20))
+    assert (intervals.draws("toy", speakers, 20).sum(axis=1) == 5).all()
+    assert np.array_equal(intervals.draws("toy", speakers, 20), intervals.draws("toy", speakers, 20))
+    assert not np.array_equal(intervals.draws("toy", speakers, 20), intervals.draws("other", speakers, 20))
 
 
 def test_intervals_over_speakers_cover_and_over_clips_do_not() -> None:
@@ -98,7 +98,7 @@ def test_intervals_over_speakers_cover_and_over_clips_do_not() -> None:
         counts = simulate(rng, 30)
         for i, units in enumerate((counts.sum(axis=1), counts.reshape(-1, 4))):
             names = tuple(map(str, range(len(units))))
-            low, high = metrics.interval(metrics.macro_f1(metrics.draws(str(trial), names, 200) @ units))
+            low, high = intervals.interval(metrics.macro_f1(intervals.draws(str(trial), names, 200) @ units))
             covered[i] += low <= truth <= high
     by_speaker, by_clip = covered / 200
     assert 0.88 <= by_speaker <= 0.99
@@ -116,16 +116,16 @@ def test_paired_difference_sees_what_single_intervals_hide() -> None:
         worse[rng.choice(right, 25, replace=False)] *= -1
         good[name] = frame
         slightly_worse[name] = predictions(frame["y"].to_numpy(), worse, frame["person"].to_numpy())
-    difference, low, high = metrics.paired_difference(good, slightly_worse, tasks)
-    mean_good, mean_low, _ = metrics.mean_macro_f1(good, tasks)
-    mean_worse, _, worse_high = metrics.mean_macro_f1(slightly_worse, tasks)
+    difference, low, high = intervals.paired_difference(good, slightly_worse, tasks)
+    mean_good, mean_low, _ = intervals.mean_macro_f1(good, tasks)
+    mean_worse, _, worse_high = intervals.mean_macro_f1(slightly_worse, tasks)
     assert difference == pytest.approx(mean_good - mean_worse)
     assert 0 < low < difference < high
     assert mean_low < worse_high  # unpaired, the two intervals overlap
-    assert metrics.paired_difference(good, good, tasks) == (0.0, 0.0, 0.0)
+    assert intervals.paired_difference(good, good, tasks) == (0.0, 0.0, 0.0)
 
 
 def test_paired_difference_refuses_other_units() -> None:
     frame = made_up(0)
     with pytest.raises(ValueError, match="different units"):
-        metrics.paired_difference({"one": frame}, {"one": frame.head(100)}, [task("one", "toy")])
+        intervals.paired_difference({"one": frame}, {"one": frame.head(100)}, [task("one", "toy")])

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark.embedders import TextEmbedder, Vectors
+from benchmark.probe import Ids, Labels, macro_f1_of_units
 from benchmark.task import PromptPair
 
 Scores = npt.NDArray[np.float64]
@@ -52,6 +53,23 @@ def zero_shot(joint: Vectors, pairs: Sequence[PromptPair], prompts: Prompts) -> 
     # The mean of normalised prompts, normalised again: CLIP's prompt ensemble (Radford et al. 2021).
     towards = unit(positive.mean(axis=0)) - unit(negative.mean(axis=0))
     return ZeroShot(ensemble=audio @ towards, by_pair=audio @ (positive - negative).T)
+
+
+def best_pair(by_pair: Scores, y: Labels, unit: Ids) -> int:
+    """The prompt pair that tells the classes apart best on the training split; of equals the first.
+
+    Chosen there and judged on the test split it is honest, unlike the best pair of the test split.
+
+    Args:
+        by_pair: [n, pairs] decision values of training rows.
+        y: [n] labels 0 and 1.
+        unit: [n] what one prediction is about, as on the board: the person where speakers are judged, the
+            utterance otherwise. Decisions of rows that share unit and label are averaged.
+
+    Returns:
+        Index of the pair with the highest macro-F1 over units.
+    """
+    return int(np.argmax([macro_f1_of_units(y, unit, one) for one in by_pair.T]))
 
 
 def unit(vectors: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -121,7 +121,7 @@ def _embed_shard(embedder: Embedder, shard: Path, window_s: float, hop_s: float)
     length, hop = (round(seconds * embedder.sample_rate) for seconds in (window_s, hop_s))
     ids: list[str] = []
     vectors: list[Vectors] = []
-    utterances = _read(shard, embedder.sample_rate)
+    utterances = read_waves(shard, embedder.sample_rate)
     while chunk := list(islice(utterances, _UTTERANCES_AT_ONCE)):
         pieces = [windows(wave, length, hop) for _, wave in chunk]
         embedded = _in_batches(embedder, [piece for of_one in pieces for piece in of_one])
@@ -142,7 +142,7 @@ def _in_batches(embedder: Embedder, pieces: Sequence[Wave]) -> Vectors:
     return np.asarray(embedded[np.argsort(order)], dtype=np.float32)
 
 
-def _read(shard: Path, sample_rate: int) -> Iterator[tuple[str, Wave]]:
+def read_waves(shard: Path, sample_rate: int) -> Iterator[tuple[str, Wave]]:
     """(utt_id, mono wave at ``sample_rate``) of every FLAC in a tar, in the tar's order."""
     import soundfile
     import soxr

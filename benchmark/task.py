@@ -19,6 +19,8 @@ from typing import Any
 import duckdb
 import polars as pl
 
+from benchmark import sources
+
 TASKS = Path(__file__).with_name("tasks.toml")
 GROUPS = ("demographic", "voice", "health")
 TRACKS = ("paper", "open", "transfer")
@@ -44,7 +46,9 @@ _MEASURES: Mapping[str, str] = {
 }
 _SQL_WORDS = frozenset({"and", "or", "not", "is", "null", "in", "between", "like", "true", "false"})
 
-_COPY = "CREATE TABLE facts AS SELECT * FROM meta.facts WHERE list_contains(?, corpus)"
+# What every task needs of `facts`; of its other columns, only those that a condition names are computed.
+_BASE = frozenset({"utt_id", "corpus", "person_id", "split", "sex", "age_low", "age_high", "language"})
+_OF_CORPORA = "FROM meta.facts WHERE list_contains(?, corpus)"
 
 # The age bands of the captions; someone whose known bounds fall into two bands has none.
 _ROWS = """
@@ -78,7 +82,8 @@ class Task:
         positive: SQL condition over ``facts``.
         negative: SQL condition over ``facts``.
         unit: what a prediction is about: utterance, or speaker (mean over the speaker's utterances).
-        source: the weakest kind of label the conditions accept, in the words of tasks.toml.
+        source: the weakest kind of source a label may come from, one of `sources.SOURCES`; rows whose
+            label comes from a weaker one are left out and counted.
         prompts: by language, pairs (negative, positive) of affirmative descriptions.
         cutoff: the published cut-off the conditions apply, in words; may be empty.
     """
@@ -102,12 +107,20 @@ class Task:
     @property
     def labels(self) -> frozenset[str]:
         """The attributes of the positive condition, e.g. ``{"depression"}`` for ``phq9 >= 10``."""
-        words = re.findall(r"[a-z_][a-z0-9_]*", re.sub(r"'[^']*'", " ", self.positive.lower()))
-        return frozenset(_MEASURES.get(word, word) for word in words if word not in _SQL_WORDS)
+        return frozenset(_MEASURES.get(word, word) for word in _names(self.positive) if word not in _SQL_WORDS)
+
+    @property
+    def words(self) -> frozenset[str]:
+        """Every word of both conditions outside quotes: the columns they ask are among them."""
+        return _names(self.positive) | _names(self.negative)
 
     def pairs(self, language: str) -> tuple[str, tuple[PromptPair, ...]]:
         """The prompt pairs in ``language``, or the English ones; with the language they are in."""
         return (language, self.prompts[language]) if language in self.prompts else ("en", self.prompts["en"])
+
+
+def _names(condition: str) -> frozenset[str]:
+    return frozenset(re.findall(r"[a-z_][a-z0-9_]*", re.sub(r"'[^']*'", " ", condition.lower())))
 
 
 def load_tasks(path: Path = TASKS) -> tuple[Task, ...]:
@@ -145,7 +158,7 @@ def _task(where: str, row: Mapping[str, Any]) -> Task:
             raise TaskError(f"{where}: {name} must be a text that is not empty, not {row[name]!r}")
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", row["name"]):
         raise TaskError(f"{where}: a name is a file name: small letters, digits, - and _")
-    for name, allowed in (("group", GROUPS), ("track", TRACKS), ("unit", UNITS)):
+    for name, allowed in (("group", GROUPS), ("track", TRACKS), ("unit", UNITS), ("source", sources.SOURCES)):
         if row[name] not in allowed:
             raise TaskError(f"{where}: {name} is {row[name]!r}, but must be one of {', '.join(allowed)}")
     for name in ("positive", "negative"):
@@ -177,33 +190,66 @@ def _prompts(where: str, prompts: object) -> dict[str, tuple[PromptPair, ...]]:
     return checked
 
 
+@dataclass(frozen=True)
+class Rows:
+    """The labelled utterances of a task.
+
+    Attributes:
+        frame: utt_id, person_id, split, y (1 positive, 0 negative) and, for subgroups, sex, age (band) and
+            language; sorted by utt_id.
+        n_too_weak: utterances that fit a condition but were left out, because someone weaker than the
+            task's ``source`` says so.
+    """
+
+    frame: pl.DataFrame
+    n_too_weak: int
+
+
 def rows(task: Task, meta_db: Path) -> pl.DataFrame:
     """The utterances of a task and their labels; see `rows_of`."""
-    return rows_of([task], meta_db)[0]
+    return rows_of([task], meta_db)[0].frame
 
 
-def rows_of(tasks: Sequence[Task], meta_db: Path) -> list[pl.DataFrame]:
+def rows_of(tasks: Sequence[Task], meta_db: Path) -> list[Rows]:
     """The utterances of each task and their labels; the view ``facts`` is computed once for all.
 
     Returns:
-        For each task utt_id, person_id, split, y (1 positive, 0 negative) and, for subgroups, sex, age
-        (band) and language; sorted by utt_id. Utterances that fit neither condition are left out.
+        For each task those that fit one of its conditions and whose values for what the conditions ask
+        come from no weaker source than the task allows.
 
     Raises:
-        TaskError: when a condition does not fit ``facts``, or an utterance fits both.
+        TaskError: when a condition does not fit ``facts``, an utterance fits both, or the warehouse cannot
+            tell the source that a task asks for.
     """
     corpora = sorted({task.corpus for task in tasks})
     with duckdb.connect() as con:
         quoted = str(meta_db).replace("'", "''")
         con.execute(f"ATTACH '{quoted}' AS meta (READ_ONLY)").fetchall()
-        con.execute(_COPY, [corpora]).fetchall()
+        asked = {word for task in tasks for word in task.words}
+        there = [str(name) for name, *_ in con.execute("DESCRIBE meta.facts").fetchall()]
+        columns = [name for name in there if name in _BASE or name in asked]
+        con.execute(f"CREATE TABLE facts AS SELECT {', '.join(columns)} {_OF_CORPORA}", [corpora]).fetchall()
+        minimal = [task for task in tasks if task.source != sources.ANY]
+        if minimal:
+            _copy_ranks(con, minimal)
         # The conditions come from our own task file; still, they see this one table and no file.
         for setting in ("DETACH meta", "SET enable_external_access = false", "SET lock_configuration = true"):
             con.execute(setting).fetchall()
         return [_labelled(con, task) for task in tasks]
 
 
-def _labelled(con: duckdb.DuckDBPyConnection, task: Task) -> pl.DataFrame:
+def _copy_ranks(con: duckdb.DuckDBPyConnection, tasks: Sequence[Task]) -> None:
+    try:
+        asked = {word for task in tasks for word in task.words}
+        sources.copy_ranks(con, {task.corpus for task in tasks}, asked)
+    except duckdb.CatalogException as error:
+        raise TaskError(
+            f"task {tasks[0].name}: the warehouse cannot tell whether a label's source is {tasks[0].source!r} or "
+            f"stronger ({str(error).splitlines()[0]}); build meta.db again, or write source = {sources.ANY!r}"
+        ) from error
+
+
+def _labelled(con: duckdb.DuckDBPyConnection, task: Task) -> Rows:
     query = _ROWS.format(positive=task.positive, negative=task.negative)
     try:
         frame: pl.DataFrame = con.sql(query, params=[task.corpus]).pl()
@@ -215,7 +261,18 @@ def _labelled(con: duckdb.DuckDBPyConnection, task: Task) -> pl.DataFrame:
             f"task {task.name}: {both.height} utterances are positive and negative at once, first "
             f"{both['utt_id'][0]}; make the conditions exclude each other"
         )
+    fitting = frame.filter(pl.col("is_positive") | pl.col("is_negative"))
+    kept = fitting
+    if task.source != sources.ANY:
+        strong = sources.strong_enough(con, sorted(task.words), task.source)
+        if strong is None:
+            raise TaskError(
+                f"task {task.name}: source is {task.source!r}, but what its conditions ask has no source; "
+                f"write source = {sources.ANY!r}"
+            )
+        kept = fitting.join(strong, on="utt_id", how="semi", maintain_order="left")
     y = pl.col("is_positive").cast(pl.Int8).alias("y")
-    return frame.filter(pl.col("is_positive") | pl.col("is_negative")).select(
-        "utt_id", "person_id", "split", y, "sex", "age", "language"
+    return Rows(
+        kept.select("utt_id", "person_id", "split", y, "sex", "age", "language"),
+        n_too_weak=fitting.height - kept.height,
     )

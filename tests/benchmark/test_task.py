@@ -14,7 +14,7 @@ corpus = "toy"
 positive = "phq9 >= 10"
 negative = "phq9 < 10"
 unit = "speaker"
-source = "PHQ-9, Kroenke 2001"
+source = "any"
 cutoff = ">= 10"
 prompts = { en = [["a cheerful speaker", "a depressed speaker"]] }
 """

@@ -66,6 +66,16 @@ def make_shards(raw: Path, warehouse: Path) -> None:
     frame = pl.DataFrame(facts, schema=names, orient="row")  # noqa: F841 - DuckDB reads it by name
     with duckdb.connect(warehouse / "meta.db") as con:
         con.execute("CREATE TABLE facts AS SELECT *, 'absent' AS healthy FROM frame").fetchall()
+        said = "utt_id, NULL AS session_id, 'parkinson' AS attribute, parkinson AS value, NULL::DOUBLE AS value_num"
+        for table in (
+            f"observation AS SELECT corpus, person_id AS speaker_id, {said}, '' AS instrument, 'clinician' AS source "
+            "FROM frame",
+            "utterance AS SELECT utt_id, corpus, person_id AS speaker_id, NULL AS session_id FROM frame",
+            "attribute AS SELECT 'parkinson' AS attribute, 'state' AS kind",
+            "word AS SELECT 'state' AS domain, unnest(['present', 'absent']) AS raw, raw AS canonical",
+            "instrument (instrument VARCHAR, measures VARCHAR, target VARCHAR, low DOUBLE, high DOUBLE, state VARCHAR)",
+        ):
+            con.execute(f"CREATE TABLE {table}").fetchall()
 
 
 def make_manifest(warehouse: Path) -> Manifest:

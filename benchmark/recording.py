@@ -1,0 +1,227 @@
+"""What a recording is like apart from who speaks: level, bandwidth, noise, and what is heard in its silence.
+
+Everything is measured on the 16 kHz audio of a shard, which is what a model hears, and kept as embeddings are:
+``<embeddings>/recording-<fingerprint>/<sha256 of the tar, 16 letters>.parquet`` with utt_id and vector, in the
+order of `COLUMNS`. A name is ``property`` or ``property=detail``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from benchmark.embed import read_waves, shard_hash
+from benchmark.embedders import Wave
+
+RATE = 16_000  # Hz
+FRAME, HOP, FFT = 400, 160, 512  # samples: 25 ms every 10 ms
+LONGEST_S = 60.0  # of a clip that is measured; the duration is that of the whole
+BANDS = 24  # mel bands of the silence
+NAME = "recording"
+FINGERPRINT = hashlib.sha256(
+    b"recording 1: fft 512, 25/10 ms; quiet: 20 dB below speech, within 6 dB of the 10th percentile; 24 htk bands"
+).hexdigest()
+
+LEVELS = (
+    "level",  # dBFS, root mean square
+    "peak level",  # dBFS
+    "clipping",  # share of samples at 0.99 of full scale or above
+    "DC offset",  # dBFS
+    "noise floor",  # dBFS, 10th percentile of the frames
+    "signal-to-noise ratio",  # dB, 95th over 10th percentile of the frames
+    "digital silence",  # share of frames that hold nothing but zeros
+    "bandwidth",  # Hz
+    "spectral roll-off",  # Hz, below which 99 % of the energy lies
+    "duration",  # seconds, decimal logarithm
+)
+
+_QUANTISATION = (2.0 / 65536) ** 2 / 12  # variance of rounding to 16 bits, which is white
+_SILENT = 1e-12  # power of a frame of zeros, nearly: -120 dBFS
+_BELOW_SPEECH_DB = 20.0
+_ABOVE_FLOOR_DB = 6.0
+_LEAST_FRAMES = 10  # of silence; with fewer, mean and spread say nothing
+_PERIODIC = 0.5  # autocorrelation from which a frame counts as voiced
+_PITCH_LAGS = slice(RATE // 400, RATE // 80)  # samples: periods of 80 to 400 Hz
+
+Numbers = npt.NDArray[np.float32]
+
+
+def _band_names() -> tuple[str, ...]:
+    """The property of each mel band, so that a person learns whether it is the hum or the hiss."""
+    top = 2595 * np.log10(1 + RATE / 2 / 700)
+    centres = 700 * (10 ** (np.linspace(0, top, BANDS + 2)[1:-1] / 2595) - 1)
+    return tuple("hum (below 300 Hz)" if f < 300 else "hiss (above 3 kHz)" if f > 3000 else "room" for f in centres)
+
+
+SILENCE = tuple(
+    f"{name}={what} {band}" for what in ("mean", "spread") for band, name in enumerate(_band_names())
+)  # dBFS of a mel band over the quiet frames; NaN where a clip has no silence
+COLUMNS = LEVELS + SILENCE
+
+
+def measurements(shards: Sequence[Path], embeddings: Path) -> pl.DataFrame:
+    """What the recordings of some shards are like: utt_id and `COLUMNS` (Float32), in the order of the shards.
+
+    Args:
+        shards: tars of ``<utt_id>.flac``.
+        embeddings: folder of all embeddings; a shard is measured once and its file kept there.
+
+    Raises:
+        AudioError: a FLAC cannot be decoded, or is empty.
+    """
+    folder = embeddings / f"{NAME}-{FINGERPRINT[:12]}"
+    parts = [pl.DataFrame(schema={"utt_id": pl.String(), "vector": pl.List(pl.Float32())})]
+    for shard in shards:
+        file = folder / f"{shard_hash(shard)[:16]}.parquet"
+        if not file.exists():
+            _keep(shard, file)
+        parts.append(pl.read_parquet(file))
+    vectors = pl.concat(parts)
+    values = vectors["vector"].list.to_array(len(COLUMNS)).to_numpy().reshape(-1, len(COLUMNS))
+    return pl.concat(
+        [vectors.select("utt_id"), pl.DataFrame(values, schema=dict.fromkeys(COLUMNS, pl.Float32()))],
+        how="horizontal",
+    )
+
+
+def _keep(shard: Path, file: Path) -> None:
+    found = [(utt_id, measure(wave).tolist()) for utt_id, wave in read_waves(shard, RATE)]
+    frame = pl.DataFrame(found, schema={"utt_id": pl.String(), "vector": pl.List(pl.Float32())}, orient="row")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_suffix(f".{os.getpid()}.tmp")
+    frame.write_parquet(unfinished)
+    unfinished.replace(file)
+
+
+def measure(wave: Wave) -> Numbers:
+    """The measurements of one mono wave at 16 kHz, in the order of `COLUMNS`."""
+    heard = wave[: round(LONGEST_S * RATE)]
+    offset = float(heard.mean())
+    level = float(np.sqrt(np.mean(np.square(heard))))
+    peak = float(np.abs(heard).max())
+    clipped = float(np.mean(np.abs(heard) >= 0.99))
+    frames = _frames(heard - np.float32(offset))
+    energy = _db(np.einsum("ij,ij->i", frames, frames) / FRAME)
+    power = _power(frames)
+    floor, speech = np.percentile(energy, [10, 95])
+    zeros = float(np.mean(energy <= _db(2 * _SILENT)))
+    spectrum = power.mean(axis=0)
+    levels = [
+        *(float(_db(value**2)) for value in (level, peak)),
+        clipped,
+        float(_db(offset**2)),
+        float(floor),
+        float(speech - floor),
+        zeros,
+        bandwidth(spectrum),
+        _roll_off(spectrum),
+        float(np.log10(len(wave) / RATE)),
+    ]
+    return np.array([*levels, *_silence(power, quiet_frames(energy, power))], dtype=np.float32)
+
+
+def bandwidth(spectrum: Numbers) -> float:
+    """The highest frequency in Hz that carries energy.
+
+    Energy is what stands 10 dB above the noise of 16-bit rounding and at most 70 dB below the spectrum's peak:
+    above the cut of a codec or a lower native rate there is nothing but rounding.
+
+    Args:
+        spectrum: [257] mean power of the frames.
+    """
+    from scipy.ndimage import uniform_filter1d
+
+    smooth = uniform_filter1d(spectrum, 5, mode="nearest")
+    carries = np.flatnonzero(smooth > max(10 * _QUANTISATION, 1e-7 * float(smooth.max())))
+    return float(carries[-1] if len(carries) else 0) * RATE / FFT
+
+
+def quiet_frames(energy: Numbers, power: Numbers) -> npt.NDArray[np.bool_]:
+    """The frames in which nobody speaks.
+
+    They lie 20 dB below the speech (95th percentile) and within 6 dB of the 10th percentile, for at least 50 ms,
+    with 20 ms at either end left out; voiced ones are left out. Where most of them are periodic it is hum, not a
+    voice, and they stay.
+
+    Args:
+        energy: [n] in dBFS.
+        power: [n, 257] spectra of the frames.
+
+    Returns:
+        [n] all false where there are fewer than 10 such frames.
+    """
+    from scipy.ndimage import binary_erosion
+
+    floor, speech = np.percentile(energy, [10, 95])
+    quiet = energy <= min(speech - _BELOW_SPEECH_DB, floor + _ABOVE_FLOOR_DB)
+    quiet = np.asarray(binary_erosion(quiet, iterations=2, border_value=1), dtype=np.bool_)
+    at = np.flatnonzero(quiet)
+    voiced = _periodicity(power[at]) > _PERIODIC
+    if voiced.mean() < 0.5 if len(at) else False:
+        quiet[at[voiced]] = False
+    return quiet if quiet.sum() >= _LEAST_FRAMES else np.zeros_like(quiet)
+
+
+def _silence(power: Numbers, quiet: npt.NDArray[np.bool_]) -> Numbers:
+    """Mean and spread of the log-mel bands over quiet frames, [2 * BANDS]; NaN without any."""
+    if not quiet.any():
+        return np.full(2 * BANDS, np.nan, dtype=np.float32)
+    bands = _db(power[quiet] @ _filters())
+    return np.concatenate([bands.mean(axis=0), bands.std(axis=0)])
+
+
+@cache
+def _filters() -> Numbers:
+    """[257, BANDS] triangular filters, each summing to 1, so that a band holds the mean power of its bins."""
+    from torchaudio.functional import melscale_fbanks
+
+    filters = melscale_fbanks(FFT // 2 + 1, 0.0, RATE / 2, BANDS, RATE).numpy()
+    return np.asarray(filters / filters.sum(axis=0), dtype=np.float32)
+
+
+def _frames(wave: Wave) -> Numbers:
+    """[n, 400]; a wave that is shorter than a frame is filled up with zeros."""
+    padded = np.pad(wave, (0, max(0, FRAME - len(wave))))
+    return np.lib.stride_tricks.sliding_window_view(padded, FRAME)[::HOP]
+
+
+@cache
+def _window() -> Numbers:
+    return np.hanning(FRAME).astype(np.float32)
+
+
+def _power(frames: Numbers) -> Numbers:
+    """[n, 257] power spectra, scaled so that white noise of variance v has v in every bin."""
+    from scipy.fft import rfft
+
+    spectra = rfft(frames * _window(), FFT, axis=1)
+    return np.asarray((spectra.real**2 + spectra.imag**2) / np.square(_window()).sum(), dtype=np.float32)
+
+
+def _periodicity(power: Numbers) -> Numbers:
+    """How like itself each frame is a period of 80 to 400 Hz later, [n] up to about 1."""
+    from scipy.fft import irfft
+
+    heard = power.copy()
+    heard[:, : round(60 * FFT / RATE) + 1] = 0.0  # rumble is no pitch
+    window = irfft(np.abs(np.fft.rfft(_window(), FFT)) ** 2)
+    similar = irfft(heard, FFT, axis=1)
+    shape = similar[:, _PITCH_LAGS] / (window[_PITCH_LAGS] / window[0])
+    return np.asarray(shape.max(axis=1, initial=0.0) / np.maximum(similar[:, 0], 1e-20), dtype=np.float32)
+
+
+def _roll_off(spectrum: Numbers) -> float:
+    share = np.cumsum(spectrum, dtype=np.float64)
+    return float(np.searchsorted(share, 0.99 * share[-1])) * RATE / FFT
+
+
+def _db(power: npt.ArrayLike) -> Numbers:
+    """Decibels of a power, full scale 0; zeros give -120."""
+    return np.asarray(10 * np.log10(np.asarray(power) + _SILENT), dtype=np.float32)

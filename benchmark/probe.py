@@ -127,7 +127,7 @@ def repeated_folds(
     problems = [
         Problem(fit, y[fit], person[fit], held_out)
         for repeat in range(repeats)
-        for fit, held_out in _outer_folds(y, person, folds, seed + repeat)
+        for fit, held_out in outer_folds(y, person, folds, seed + repeat)
     ]
     decisions, probability = np.zeros((repeats, len(y))), np.zeros((repeats, len(y)))
     for i, (problem, answer) in enumerate(zip(problems, probe_many(x, problems, seed), strict=True)):
@@ -139,10 +139,10 @@ def repeated_folds(
 
 def learning_curve(
     x: Matrix,
-    problem: Problem,
-    y_test: Labels,
+    problems: Sequence[Problem],
+    y: Labels,
     unit: Ids,
-    strength: float,
+    strengths: Sequence[float],
     sizes: Sequence[int] = SIZES,
     draws: int = DRAWS,
     seed: int = 0,
@@ -155,10 +155,10 @@ def learning_curve(
 
     Args:
         x: [n, d] vectors.
-        problem: with all persons.
-        y_test: [m] labels of the test rows.
-        unit: [m] what one prediction is about; decisions of rows that share unit and label are averaged.
-        strength: C, of the `Answer` to ``problem``.
+        problems: one with all persons of a split, or those of the folds, which are judged together.
+        y: [n] labels of the rows of ``x``; only those of test rows are read.
+        unit: [n] what one prediction is about; decisions of test rows that share unit and label are averaged.
+        strengths: C of each problem, of its `Answer`.
         sizes: numbers of persons; those that reach all persons give way to one point with all.
         draws: of persons at each size.
         seed: of the draws.
@@ -166,15 +166,24 @@ def learning_curve(
     Returns:
         Rows {n_speakers, macro_f1, low, high}: mean, lowest and highest over the draws.
     """
-    persons = np.unique(problem.person)
-    orders = [_stratified_order(problem, seed + draw) for draw in range(draws)]
+    from threadpoolctl import threadpool_limits
+
+    everyone = min(len(np.unique(problem.person)) for problem in problems)
+    orders = [[_stratified_order(problem, seed + draw) for problem in problems] for draw in range(draws)]
+    judged = np.concatenate([problem.test for problem in problems])
     curve: list[dict[str, float]] = []
-    for size in [*(size for size in sizes if size < len(persons)), len(persons)]:
-        smaller = [_restrict(problem, order[:size]) for order in (orders if size < len(persons) else orders[:1])]
-        decisions = [_decide(x[one.train], one.y, x[one.test], [strength])[0] for one in smaller]
-        earned = [macro_f1_of_units(y_test, unit, one) for one in decisions]
-        row = {"macro_f1": float(np.mean(earned)), "low": min(earned), "high": max(earned)}
-        curve.append({"n_speakers": float(size), **row})
+    with threadpool_limits(limits=1):
+        for size in [*(size for size in sizes if size < everyone), everyone]:
+            earned = []
+            for order in orders if size < everyone else orders[:1]:
+                smaller = [_restrict(problem, some[:size]) for problem, some in zip(problems, order, strict=True)]
+                decisions = [
+                    _decide(x[one.train], one.y, x[one.test], [strength])[0]
+                    for one, strength in zip(smaller, strengths, strict=True)
+                ]
+                earned.append(macro_f1_of_units(y[judged], unit[judged], np.concatenate(decisions)))
+            row = {"macro_f1": float(np.mean(earned)), "low": min(earned), "high": max(earned)}
+            curve.append({"n_speakers": float(size), **row})
     return curve
 
 
@@ -212,7 +221,7 @@ def choose_strength(x: Matrix, y: Labels, person: Ids, seed: int = 0) -> float:
     return STRENGTHS[int(losses.argmin())]
 
 
-def _outer_folds(y: Labels, person: Ids, folds: int, seed: int) -> list[tuple[Rows, Rows]]:
+def outer_folds(y: Labels, person: Ids, folds: int, seed: int) -> list[tuple[Rows, Rows]]:
     """Rows to learn from and rows to judge, no person in both and both classes among the first."""
     from sklearn.model_selection import StratifiedGroupKFold
 

@@ -133,10 +133,10 @@ def contenders(embeddings: Path) -> tuple[Confound, ...]:
 
     def of_silence(_: Path, shards: Sequence[Path], __: Task | None) -> pl.DataFrame:
         measured = recording.measurements(shards, embeddings).select("utt_id", *recording.SILENCE)
-        return measured.with_columns(pl.exclude("utt_id").fill_nan(None).fill_null(strategy="mean").fill_null(0.0))
+        return measured.with_columns(_mean_where_unknown(pl.exclude("utt_id")))
 
     return (
-        Confound(NAMES[0], _fingerprint("recording 1", recording.FINGERPRINT), False, of_recording),
+        Confound(NAMES[0], _fingerprint("recording 2", recording.FINGERPRINT), False, of_recording),
         Confound(NAMES[1], _fingerprint("person 1"), True, person_columns),
         Confound(NAMES[2], _fingerprint("silence 1", recording.FINGERPRINT), False, of_silence),
     )
@@ -162,7 +162,8 @@ _CATEGORIES = ("native sample rate", "file type", "device", "channel", "speech t
 def recording_columns(meta_db: Path, measured: pl.DataFrame, shards: Sequence[Path]) -> pl.DataFrame:
     """The properties of the recordings: utt_id and numbers named ``property`` or ``property=detail``.
 
-    A number that is not known everywhere has a column that says so. A category has a column for each value that
+    A number that is not known everywhere has a column that says so, but for the noise floor: whether a clip has a pause
+    is speech. A category has a column for each value that
     at least `FEWEST_PERSONS` persons have; the others share one.
 
     Args:
@@ -180,7 +181,7 @@ def recording_columns(meta_db: Path, measured: pl.DataFrame, shards: Sequence[Pa
         "session date=month a": turn.sin(),
         "session date=month b": turn.cos(),
     }
-    numbers = table.select(*recording.LEVELS, **dates)
+    numbers = table.select(*recording.LEVELS, **dates).with_columns(_mean_where_unknown(pl.col(recording.OF_SILENCE)))
     levels = [_levels(table[name], table["person_id"]) for name in _CATEGORIES]
     return pl.concat([table.select("utt_id"), _filled(numbers), *levels], how="horizontal")
 
@@ -238,6 +239,10 @@ def _filled(numbers: pl.DataFrame) -> pl.DataFrame:
             columns.append(column.is_null().cast(pl.Float64()).alias(f"{column.name.partition('=')[0]}=unknown"))
     unique = {column.name: column for column in columns}  # the parts of a date are unknown together
     return pl.DataFrame(list(unique.values()))
+
+
+def _mean_where_unknown(columns: pl.Expr) -> pl.Expr:
+    return columns.fill_nan(None).fill_null(strategy="mean").fill_null(0.0)
 
 
 def _levels(values: pl.Series, person: pl.Series) -> pl.DataFrame:

@@ -26,27 +26,28 @@ LONGEST_S = 60.0  # of a clip that is measured; the duration is that of the whol
 BANDS = 24  # mel bands of the silence
 NAME = "recording"
 FINGERPRINT = hashlib.sha256(
-    b"recording 1: fft 512, 25/10 ms; quiet: 20 dB below speech, within 6 dB of the 10th percentile; 24 htk bands"
+    b"recording 2: fft 512, 25/10 ms; silence: 0.2 s, 15 dB below speech, 6 dB about the 10th percentile; 24 htk bands"
 ).hexdigest()
 
 LEVELS = (
     "level",  # dBFS, root mean square
     "peak level",  # dBFS
     "clipping",  # share of samples at 0.99 of full scale or above
-    "DC offset",  # dBFS
-    "noise floor",  # dBFS, 10th percentile of the frames
-    "signal-to-noise ratio",  # dB, 95th over 10th percentile of the frames
-    "digital silence",  # share of frames that hold nothing but zeros
+    "DC offset",  # dBFS, from -60 on: the mean of any wave is a little off zero, and the more so the louder it is
+    "noise floor",  # dBFS, mean of the frames without speech; NaN where a clip has none
+    "signal-to-noise ratio",  # dB, 95th percentile of all frames over the noise floor; NaN likewise
+    "digital silence",  # 1 where a frame holds nothing but zeros
     "bandwidth",  # Hz
-    "spectral roll-off",  # Hz, below which 99 % of the energy lies
     "duration",  # seconds, decimal logarithm
 )
+OF_SILENCE = ("noise floor", "signal-to-noise ratio")  # those of `LEVELS` that a clip without silence does not have
 
 _QUANTISATION = (2.0 / 65536) ** 2 / 12  # variance of rounding to 16 bits, which is white
 _SILENT = 1e-12  # power of a frame of zeros, nearly: -120 dBFS
-_BELOW_SPEECH_DB = 20.0
+_BELOW_SPEECH_DB = 15.0
 _ABOVE_FLOOR_DB = 6.0
-_LEAST_FRAMES = 10  # of silence; with fewer, mean and spread say nothing
+_LEAST_PAUSE, _EDGE = 20, 5  # frames: 0.2 s, longer than the closure of a stop; and the tails of speech at its ends
+_NO_OFFSET = 1e-6  # power: -60 dBFS
 _PERIODIC = 0.5  # autocorrelation from which a frame counts as voiced
 _PITCH_LAGS = slice(RATE // 400, RATE // 80)  # samples: periods of 80 to 400 Hz
 
@@ -110,63 +111,58 @@ def measure(wave: Wave) -> Numbers:
     frames = _frames(heard - np.float32(offset))
     energy = _db(np.einsum("ij,ij->i", frames, frames) / FRAME)
     power = _power(frames)
-    floor, speech = np.percentile(energy, [10, 95])
-    zeros = float(np.mean(energy <= _db(2 * _SILENT)))
-    spectrum = power.mean(axis=0)
+    quiet = silent_frames(energy, power)
+    floor = float(energy[quiet].mean()) if quiet.any() else np.nan
     levels = [
         *(float(_db(value**2)) for value in (level, peak)),
         clipped,
-        float(_db(offset**2)),
-        float(floor),
-        float(speech - floor),
-        zeros,
-        bandwidth(spectrum),
-        _roll_off(spectrum),
+        float(10 * np.log10(offset**2 + _NO_OFFSET)),
+        floor,
+        float(np.percentile(energy, 95)) - floor,
+        float((energy <= _db(2 * _SILENT)).any()),
+        bandwidth(power.mean(axis=0)),
         float(np.log10(len(wave) / RATE)),
     ]
-    return np.array([*levels, *_silence(power, quiet_frames(energy, power))], dtype=np.float32)
+    return np.array([*levels, *_silence(power, quiet)], dtype=np.float32)
 
 
 def bandwidth(spectrum: Numbers) -> float:
-    """The highest frequency in Hz that carries energy.
+    """The highest frequency in Hz that carries energy: 10 dB above the noise of rounding to 16 bits.
 
-    Energy is what stands 10 dB above the noise of 16-bit rounding and at most 70 dB below the spectrum's peak:
-    above the cut of a codec or a lower native rate there is nothing but rounding.
+    Above the cut of a codec, of a filter or of a lower native rate there is nothing but rounding. A limit in dB below
+    the spectrum's peak would measure how bright the voice is.
 
     Args:
         spectrum: [257] mean power of the frames.
     """
     from scipy.ndimage import uniform_filter1d
 
-    smooth = uniform_filter1d(spectrum, 5, mode="nearest")
-    carries = np.flatnonzero(smooth > max(10 * _QUANTISATION, 1e-7 * float(smooth.max())))
+    carries = np.flatnonzero(uniform_filter1d(spectrum, 3, mode="nearest") > 10 * _QUANTISATION)
     return float(carries[-1] if len(carries) else 0) * RATE / FFT
 
 
-def quiet_frames(energy: Numbers, power: Numbers) -> npt.NDArray[np.bool_]:
+def silent_frames(energy: Numbers, power: Numbers) -> npt.NDArray[np.bool_]:
     """The frames in which nobody speaks.
 
-    They lie 20 dB below the speech (95th percentile) and within 6 dB of the 10th percentile, for at least 50 ms,
-    with 20 ms at either end left out; voiced ones are left out. Where most of them are periodic it is hum, not a
-    voice, and they stay.
+    They lie 15 dB below the speech (95th percentile) and no more than 6 dB above the 10th percentile, in a pause of at
+    least 0.2 s, of which 50 ms at either end are left out; voiced ones are left out. Where most of them are periodic it
+    is hum and not a voice, and they stay.
 
     Args:
         energy: [n] in dBFS.
         power: [n, 257] spectra of the frames.
-
-    Returns:
-        [n] all false where there are fewer than 10 such frames.
     """
-    from scipy.ndimage import binary_erosion
+    from scipy.ndimage import binary_erosion, binary_opening
 
     floor, speech = np.percentile(energy, [10, 95])
     quiet = energy <= min(speech - _BELOW_SPEECH_DB, floor + _ABOVE_FLOOR_DB)
-    quiet = np.asarray(binary_erosion(quiet, iterations=2, border_value=1), dtype=np.bool_)
-    at = np.flatnonzero(quiet)
+    pauses = binary_opening(quiet, np.ones(_LEAST_PAUSE))
+    inner = np.asarray(binary_erosion(pauses, np.ones(2 * _EDGE + 1), border_value=1), dtype=np.bool_)
+    at = np.flatnonzero(inner)
     voiced = _periodicity(power[at]) > _PERIODIC
-    if voiced.mean() < 0.5 if len(at) else False:
-        quiet[at[voiced]] = False
-    return quiet if quiet.sum() >= _LEAST_FRAMES else np.zeros_like(quiet)
+    if 2 * voiced.sum() < len(at):
+        inner[at[voiced]] = False
+    return inner
 
 
 def _silence(power: Numbers, quiet: npt.NDArray[np.bool_]) -> Numbers:
@@ -215,11 +211,6 @@ def _periodicity(power: Numbers) -> Numbers:
     similar = irfft(heard, FFT, axis=1)
     shape = similar[:, _PITCH_LAGS] / (window[_PITCH_LAGS] / window[0])
     return np.asarray(shape.max(axis=1, initial=0.0) / np.maximum(similar[:, 0], 1e-20), dtype=np.float32)
-
-
-def _roll_off(spectrum: Numbers) -> float:
-    share = np.cumsum(spectrum, dtype=np.float64)
-    return float(np.searchsorted(share, 0.99 * share[-1])) * RATE / FFT
 
 
 def _db(power: npt.ArrayLike) -> Numbers:

@@ -29,6 +29,14 @@ from pipelines.corpora._base import Licence
 
 TABLES = schema.NAMES
 VOCABULARY = ("attributes", "instruments", "words")
+TRANSFER = "transfer"  # <scores>/<embedder>/transfer.parquet, see `benchmark.transfer`
+TRANSFERS: Mapping[str, pl.DataType] = {
+    **dict.fromkeys(("name", "label", "train_corpus", "test_corpus", "status", "reason"), pl.String()),
+    **dict.fromkeys(("f1", "macro_f1", "macro_f1_low", "macro_f1_high", "auroc"), pl.Float64()),
+    **dict.fromkeys(("n_train_speakers", "n_speakers"), pl.Int64()),
+    "prevalence": pl.Float64(),
+    "key": pl.String(),
+}
 SPLIT_FILE = "split.parquet"  # in the folder of the tables
 PARTS, AFTER_PARTS, AFTER_SPLIT = "30", "49", "50"  # the numbers of the SQL files where the three stages begin
 OBSERVATIONS_PER_PART = 6_000_000  # smaller parts leave more half-filled row groups, larger ones take more memory
@@ -85,7 +93,7 @@ def build(
         corpora: whose tables to read.
         vocabulary: folder of attributes.csv, instruments.csv and words.csv.
         sql: folder of the SQL files.
-        scores: folder of ``<embedder>/<task>.<mode>.json``; need not exist yet.
+        scores: folder of ``<embedder>/<task>.<mode>.json`` and ``<embedder>/transfer.parquet``; need not exist yet.
         shards: folder of ``<corpus>/rejects.json``; need not exist yet.
         split_seed: of the hash that gives new persons a split.
 
@@ -97,6 +105,7 @@ def build(
     split_file = tables / SPLIT_FILE
     settings = f"{sorted(corpora)} {split_seed} {scores.resolve()} {shards.resolve()} {duckdb.__version__}"
     fingerprint = _fingerprint([*inputs, split_file], settings)
+    _keep_transfer_columns(scores)
     if _stored_fingerprint(out) == fingerprint:
         return _report(out, built=False, started=started)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -124,6 +133,7 @@ def build(
             con.register("assigned_split", assigned)
             con.register("voice_sample_file", _voice_sample(tables, corpora))
             _view_of_files(con, "score_file", scores.resolve() / "*" / "*.json")
+            _view_of_transfers(con, scores.resolve())
             _view_of_files(con, "shard_reject_file", shards.resolve() / "*" / "rejects.json")
             _view_of_files(con, "withdrawal_file", tables.resolve().parent / withdrawals.NAME)
             _view_of_files(con, "audio_finding_file", shards.resolve() / "findings.json")
@@ -307,6 +317,24 @@ def _voice_sample(tables: Path, corpora: Sequence[str]) -> pl.DataFrame:
 def _view_of_files(con: duckdb.DuckDBPyConnection, name: str, files: Path) -> None:
     """Make a view of JSON files as text. DuckDB itself writes the absolute path into the view."""
     con.sql("SELECT filename, content FROM read_text(?)", params=[str(files)]).create_view(name)
+
+
+def _view_of_transfers(con: duckdb.DuckDBPyConnection, scores: Path) -> None:
+    """Make the view ``transfer_file`` of the Parquet files that transfers are kept in."""
+    files = scores / "*" / f"{TRANSFER}*.parquet"
+    columns = ", ".join(TRANSFERS)  # by name: a column more in a later file would shift those of a *
+    query = f"SELECT {columns}, filename FROM read_parquet(?, union_by_name = true, filename = true)"  # noqa: S608
+    con.sql(query, params=[str(files)]).create_view("transfer_file")
+
+
+def _keep_transfer_columns(scores: Path) -> None:
+    """A file of no rows with the columns of a transfer: DuckDB cannot read Parquet files where there is none."""
+    target = scores / ".none" / f"{TRANSFER}-columns.parquet"
+    if not target.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fresh = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+        pl.DataFrame(schema=dict(TRANSFERS)).write_parquet(fresh)
+        os.replace(fresh, target)
 
 
 def _store_build(

@@ -29,15 +29,64 @@ SELECT
     TRY_CAST(document ->> '$.macro_f1_high' AS DOUBLE) AS macro_f1_high,
     TRY_CAST(document ->> '$.balanced_accuracy' AS DOUBLE) AS balanced_accuracy,
     TRY_CAST(document ->> '$.auroc' AS DOUBLE) AS auroc,
+    TRY_CAST(document ->> '$.auroc_low' AS DOUBLE) AS auroc_low,
+    TRY_CAST(document ->> '$.auroc_high' AS DOUBLE) AS auroc_high,
+    TRY_CAST(document ->> '$.brier' AS DOUBLE) AS brier,
+    TRY_CAST(document ->> '$.calibration_error' AS DOUBLE) AS calibration_error,
     TRY_CAST(document ->> '$.predicted_positive_rate' AS DOUBLE) AS predicted_positive_rate,
     TRY_CAST(document ->> '$.always_yes_f1' AS DOUBLE) AS always_yes_f1,
     TRY_CAST(document ->> '$.always_yes_macro_f1' AS DOUBLE) AS always_yes_macro_f1,
+    TRY_CAST(document ->> '$.prior_random_f1' AS DOUBLE) AS prior_random_f1,
+    TRY_CAST(document ->> '$.prior_random_macro_f1' AS DOUBLE) AS prior_random_macro_f1,
+    document ->> '$.protocol' AS protocol,
+    TRY_CAST(document ->> '$.repeats' AS BIGINT) AS repeats,
     TRY_CAST(document ->> '$.n' AS BIGINT) AS n,
     TRY_CAST(document ->> '$.n_speakers' AS BIGINT) AS n_speakers,
     TRY_CAST(document ->> '$.n_train_speakers' AS BIGINT) AS n_train_speakers,
+    TRY_CAST(document ->> '$.n_without_audio' AS BIGINT) AS n_without_audio,
+    TRY_CAST(document ->> '$.n_too_weak' AS BIGINT) AS n_too_weak,
     TRY_CAST(document ->> '$.prevalence' AS DOUBLE) AS prevalence,
     TRY_CAST(document ->> '$.prompt_min' AS DOUBLE) AS prompt_min,
     TRY_CAST(document ->> '$.prompt_max' AS DOUBLE) AS prompt_max,
+    TRY_CAST(document ->> '$.n_prompts' AS BIGINT) AS n_prompts,
+    document ->> '$.prompt_language' AS prompt_language,
+    TRY_CAST(document ->> '$.best_prompt' AS BIGINT) AS best_prompt,
+    TRY_CAST(document ->> '$.best_prompt_macro_f1' AS DOUBLE) AS best_prompt_macro_f1,
+    TRY_CAST(document ->> '$.best_prompt_macro_f1_low' AS DOUBLE) AS best_prompt_macro_f1_low,
+    TRY_CAST(document ->> '$.best_prompt_macro_f1_high' AS DOUBLE) AS best_prompt_macro_f1_high,
+    TRY_CAST(document -> '$.seeds' AS DOUBLE[]) AS seeds,
+    document ->> '$.seeds_of' AS seeds_of,
+    TRY_CAST(
+        document -> '$.learning_curve' AS STRUCT(n_speakers DOUBLE, macro_f1 DOUBLE, low DOUBLE, high DOUBLE)[]
+    ) AS learning_curve,
+    TRY_CAST(document ->> '$.chance_p' AS DOUBLE) AS chance_p,
+    TRY_CAST(document -> '$.told_by' AS MAP(VARCHAR, DOUBLE)) AS told_by,
+    document ->> '$.key' AS key,
+    TRY_CAST(document -> '$.hashes' AS MAP(VARCHAR, VARCHAR)) AS hashes,
     document,
     file
 FROM parsed;
+
+-- A probe that learned on one corpus and is judged on another with the same label; the harness writes one Parquet file
+-- an embedder. transfer_file is made by pipelines/warehouse.py; it has no row where there is no file yet.
+
+CREATE VIEW transfer AS
+SELECT
+    parse_filename(parse_dirpath(filename)) AS embedder,
+    name,
+    label,
+    train_corpus,
+    test_corpus,
+    status,
+    reason,
+    f1,
+    macro_f1,
+    macro_f1_low,
+    macro_f1_high,
+    auroc,
+    n_train_speakers,
+    n_speakers,
+    prevalence,
+    key,
+    filename AS file
+FROM transfer_file;

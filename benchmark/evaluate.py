@@ -1,24 +1,29 @@
-"""Scores: what each embedder predicts for each task, kept as files, and the board made from them.
+"""Scores: what each embedder predicts for each task, kept as files.
 
 Every (embedder, task, mode) leaves two files. The mode is ``zero-shot`` or ``probe``; an embedder without
 text has no zero-shot, the constant predictor has both.
 
-``<predictions>/<embedder>/<task>.<mode>.parquet``, one row a unit of the test split:
+``<predictions>/<embedder>/<task>.<mode>.parquet``, one row a unit that is judged:
 
-==========  =======  ===================================================================================
-unit_id     String   unit "speaker": `keyed_hash` of person_id; unit "utterance": the utt_id, which
-                     ingest has hashed already; (unit_id, y) is unique
-person      String   `keyed_hash` of person_id: who is drawn in the bootstrap
-split       String   always "test"
-sex         String   female, male, other or null
-age         String   child, young, middle-aged, older or null
-language    String   BCP-47, or null where the utterances of a speaker differ
-y           Int8     1 positive, 0 negative
-score       Float64  above 0: positive. Zero-shot: cosine with the positive minus with the negative prompts;
-                     probe: decision function. For a speaker, the mean over the utterances
-predicted   Int8     1 where score > 0
-prompt_<i>  Int8     zero-shot only: predicted by prompt pair i alone, in the order of tasks.toml
-==========  =======  ===================================================================================
+===========  =======  ==================================================================================
+unit_id      String   unit "speaker": `keyed_hash` of person_id; unit "utterance": the utt_id, which
+                      ingest has hashed already; (unit_id, y) is unique
+person       String   `keyed_hash` of person_id: who is drawn in the bootstrap
+split        String   "test", or "fold" where everybody is judged (`units.TaskData.protocol`)
+sex          String   female, male, other or null
+age          String   child, young, middle-aged, older or null
+language     String   BCP-47, or null where the utterances of a speaker differ
+y            Int8     1 positive, 0 negative
+score        Float64  above 0: positive. Zero-shot: cosine with the positive minus with the negative prompts;
+                      probe: decision function. For a speaker, the mean over the utterances; with folds, the
+                      mean over the repeats
+predicted    Float64  share of the repeats that say positive: 1 or 0 where there is one
+probability  Float64  of positive; null where the embedder gives none. Zero-shot: softmax over both classes by the
+                      embedder's own ``logit_scale``
+prompt_<i>   Int8     zero-shot only: predicted by prompt pair i alone, in the order of prompts.toml
+best_prompt  Float64  zero-shot only: predicted by the pair that is best on those not judged with it: the
+                      training split, or the other folds (share of the repeats); absent where these lack a class
+===========  =======  ==================================================================================
 
 ``<scores>/<embedder>/<task>.<mode>.json``: the fields of `Score`. What cannot be scored has status
 ``missing``, a reason, and null where a number would stand.
@@ -27,148 +32,51 @@ prompt_<i>  Int8     zero-shot only: predicted by prompt pair i alone, in the or
 from __future__ import annotations
 
 import hashlib
-import hmac
-import io
-import json
-import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from functools import cache, cached_property
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from benchmark import intervals, metrics
-from benchmark.baselines import AlwaysYes
-from benchmark.embed import embeddings_folder, load_embeddings, shard_hash, utterance_ids
+from benchmark import metrics, probe, units
+from benchmark.baselines import AlwaysYes, RandomVectors
+from benchmark.board import DOMAINS, board
+from benchmark.confounds import Confound, NothingLeftError, chance_p
+from benchmark.embed import embeddings_folder, load_embeddings
 from benchmark.embedders import Embedder, Vectors, project, speaks
-from benchmark.probe import probe
-from benchmark.task import GROUPS, TRACKS, PromptPair, Task, rows_of
-from benchmark.zeroshot import Prompts, embed_prompts, zero_shot
+from benchmark.intervals import of_macro_f1
+from benchmark.probe import Problem
+from benchmark.score import MODES, REFERENCES, Score, as_json, as_parquet, file_hash, read_scores, stored, write
+from benchmark.score import prune as prune_files
+from benchmark.task import PromptPair, Task
+from benchmark.units import MissingError, TaskData, hash_of, keyed_hash, primary
+from benchmark.zeroshot import Prompts, best_pair, embed_prompts, zero_shot
 
-MODES = ("zero-shot", "probe")
-REFERENCES: Mapping[str, tuple[str, ...]] = {
-    "zero-shot": ("always-yes", "random"),
-    "probe": ("untrained", "random"),
-}
+__all__ = [
+    "DOMAINS",
+    "MODES",
+    "REFERENCES",
+    "Contender",
+    "Score",
+    "board",
+    "code_hash",
+    "evaluate",
+    "keyed_hash",
+    "read_scores",
+    "task_hash",
+]
 
-Contender = Embedder | AlwaysYes
-Decisions = npt.NDArray[np.float64]
+OWN = "own"  # the prompt language that is the corpus'
+SEEDS = 5
 
-
-@dataclass(frozen=True)
-class Score:
-    """One line of the results: how one embedder did on one task in one mode.
-
-    Attributes:
-        embedder, fingerprint: who.
-        task, group, track, corpus: on what; from the task file.
-        mode: zero-shot or probe.
-        status: ok, or missing with a ``reason``; then every number below that needs predictions is None.
-        synthetic: whether the corpus is its rendered miniature, not recordings of people.
-        f1 .. prevalence: see `metrics.Metrics`.
-        protocol: "split" (learn on train and dev, judge test) or "folds" (a small corpus that no model was
-            trained on: every person is judged once a repeat, by a probe that did not hear the person).
-        repeats: of the folds; 1 with a split.
-        prior_random_f1, prior_random_macro_f1: expected of saying yes at random as often as yes is true.
-        brier, calibration_error: of the probabilities; None where the embedder gives none.
-        best_prompt, best_prompt_macro_f1 (_low, _high): the single pair that is best on the training split, from
-            0, and what it earns on the test split; None in the probe.
-        seeds: macro-F1 under other seeds of the split (of the folds for C, where the split is fixed).
-        learning_curve: rows {n_speakers, macro_f1, low, high}: the probe trained on fewer speakers, mean, lowest
-            and highest of several draws.
-        n_too_weak: labelled utterances left out because who labelled them is less than the task's ``source``.
-        n_train_speakers: persons the probe learned from; None in zero-shot.
-        n_without_audio: labelled test utterances that are in no shard and so not judged.
-        prompt_min, prompt_max: macro-F1 of the worst and the best single prompt pair; None in the probe.
-        n_prompts, prompt_language: of the pairs used; None in the probe.
-        ood_corpus, ood_language, ood_label: whether the embedder's training lacked the corpus, every
-            language of the test split, the attribute of the positive class; ood_language is None while
-            the task has no test utterance.
-        key: hash of all that the score depends on; the same key is not computed again.
-        hashes: manifest (of the embedder's training, empty when none), split, data (labels and audio),
-            task, code, predictions (of the Parquet file, empty when missing).
-    """
-
-    embedder: str
-    fingerprint: str
-    task: str
-    group: str
-    track: str
-    corpus: str
-    mode: str
-    status: str
-    reason: str
-    synthetic: bool
-    ood_corpus: bool
-    ood_language: bool | None
-    ood_label: bool
-    f1: float | None = None
-    f1_low: float | None = None
-    f1_high: float | None = None
-    macro_f1: float | None = None
-    macro_f1_low: float | None = None
-    macro_f1_high: float | None = None
-    balanced_accuracy: float | None = None
-    auroc: float | None = None
-    auroc_low: float | None = None
-    auroc_high: float | None = None
-    brier: float | None = None
-    calibration_error: float | None = None
-    predicted_positive_rate: float | None = None
-    always_yes_f1: float | None = None
-    always_yes_macro_f1: float | None = None
-    prior_random_f1: float | None = None
-    prior_random_macro_f1: float | None = None
-    protocol: str = "split"
-    repeats: int = 1
-    n: int | None = None
-    n_speakers: int | None = None
-    n_train_speakers: int | None = None
-    n_without_audio: int | None = None
-    prevalence: float | None = None
-    prompt_min: float | None = None
-    prompt_max: float | None = None
-    n_prompts: int | None = None
-    best_prompt: int | None = None
-    best_prompt_macro_f1: float | None = None
-    best_prompt_macro_f1_low: float | None = None
-    best_prompt_macro_f1_high: float | None = None
-    seeds: Sequence[float] | None = None
-    learning_curve: Sequence[Mapping[str, float]] | None = None
-    n_too_weak: int | None = None
-    prompt_language: str | None = None
-    key: str = ""
-    hashes: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Board:
-    """The results in short.
-
-    Attributes:
-        means: a row for each (track, stratum, embedder, mode). The stratum is all, a group
-            (demographic, voice, health), in-domain, out-of-domain, new-language or new-label.
-            ``complete`` says how many of the tasks have a score, as "37/38"; f1, macro_f1 (with _low and
-            _high), balanced_accuracy and auroc are null unless all have.
-        differences: a row for each (track, embedder, mode, reference): difference of the mean macro-F1,
-            low, high, and whether the interval leaves out 0 (``separable``). Null like the means.
-    """
-
-    means: pl.DataFrame
-    differences: pl.DataFrame
-
-
-class _Missing(Exception):
-    """Why a task cannot be scored; becomes the reason of its row."""
-
-
-def keyed_hash(text: str, key: bytes) -> str:
-    """HMAC-SHA-256 of an id, 20 hex digits: the same person the same hash, nobody named."""
-    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:20]
+Contender = Embedder | AlwaysYes | Confound
+Numbers = npt.NDArray[np.float64]
 
 
 def evaluate(
@@ -184,6 +92,7 @@ def evaluate(
     split_hash: str = "",
     synthetic: Collection[str] = (),
     prompt_language: str = "en",
+    studies: bool = True,
     prune: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Score]:
@@ -200,7 +109,10 @@ def evaluate(
         id_key: secret key of the hashes of persons.
         split_hash: of the table that gives each person a split.
         synthetic: corpora that are miniatures.
-        prompt_language: of the prompts, where a task has it; otherwise English.
+        prompt_language: of the prompts, where a task has it; otherwise English. "own" is the language of the
+            corpus.
+        studies: whether probes are also trained with other seeds and on fewer speakers (`Score.seeds`,
+            `Score.learning_curve`): several times the work of the scores.
         prune: remove the files of embedders and tasks that are not among the given ones.
         progress: called after each score with (done, in all).
 
@@ -209,68 +121,66 @@ def evaluate(
 
     Raises:
         TaskError: a task's conditions do not fit ``facts``.
+        LeakError: a person is in train and in test of a task; nothing was scored.
         FileNotFoundError: a shard was not embedded.
     """
     names = [embedder.name for embedder in embedders]
     if len(set(names)) < len(names):
         raise ValueError(f"two embedders share a name: {sorted(names)}; give one another name")
-    data = [
-        _TaskData(task, labelled, shards.get(task.corpus, ()), id_key)
-        for task, labelled in zip(tasks, rows_of(tasks, meta_db), strict=True)
-    ]
-    texts = [text for task in tasks for pair in task.pairs(prompt_language)[1] for text in pair]
-    judged = [_Judged(embedder, shards, embeddings, texts) for embedder in embedders]
-    work = [(one, mode, of_task) for one in judged for mode in one.modes for of_task in data]
-    results: list[Score] = []
-    for done, (one, mode, of_task) in enumerate(work, 1):
-        place = Path(one.embedder.name) / f"{of_task.task.name}.{mode}"
-        draft = _draft(one.embedder, of_task, mode, split_hash, of_task.task.corpus in synthetic, prompt_language)
-        stored = _stored(scores / f"{place}.json", predictions / f"{place}.parquet", draft.key)
-        results.append(
-            stored or _score(draft, one, of_task, scores / f"{place}.json", predictions / f"{place}.parquet")
-        )
-        if progress is not None:
-            progress(done, len(work))
+    data = units.load(tasks, meta_db, shards, id_key, corpora_heard(embedders))
+    texts = [text for of_task in data for pair in _pairs(of_task, prompt_language)[1] for text in pair]
+    judged = [_Judged(embedder, meta_db, shards, embeddings, texts) for embedder in embedders]
+    total = len(data) * sum(len(one.modes) for one in judged)
+    results: dict[tuple[str, str, str], Score] = {}
+    for one in judged:
+        for of_group in one.groups(data):
+            for mode in one.modes:
+                drafts = [
+                    _draft(one, of_task, mode, split_hash, of_task.task.corpus in synthetic, prompt_language)
+                    for of_task in of_group
+                ]
+                for score in _scores(one, mode, of_group, drafts, scores, predictions, studies):
+                    results[score.embedder, score.mode, score.task] = score
+                    if progress is not None:
+                        progress(len(results), total)
+            one.forget()
     if prune:
-        expected = {(score.embedder, f"{score.task}.{score.mode}") for score in results}
-        _prune(scores, ".json", expected)
-        _prune(predictions, ".parquet", expected)
-    return results
+        expected = {(embedder, f"{task}.{mode}") for embedder, mode, task in results}
+        prune_files(scores, ".json", expected)
+        prune_files(predictions, ".parquet", expected)
+    return [
+        results[one.embedder.name, mode, of_task.task.name] for one in judged for mode in one.modes for of_task in data
+    ]
 
 
-def read_scores(folder: Path) -> list[Score]:
-    """All scores kept in ``folder``, sorted by embedder, mode and task."""
-    found = [Score(**json.loads(file.read_text())) for file in folder.glob("*/*.json")]
-    return sorted(found, key=lambda score: (score.embedder, score.mode, score.task))
+def corpora_heard(embedders: Iterable[Contender]) -> frozenset[str]:
+    """The corpora that any of the embedders was trained on."""
+    return frozenset(corpus for embedder in embedders for corpus in embedder.trained_on["corpora"])
 
 
-# --- one score ----------------------------------------------------------------------------------------------
+def label_of(fact: str) -> str:
+    """The attribute of a label: ``depression`` for ``depression=present`` and ``depression_severity``."""
+    return fact.partition("=")[0].removesuffix("_severity")
 
 
-class _TaskData:
-    """The labelled utterances of one task that are in a shard, the same for every embedder."""
+def task_hash(task: Task, prompt_language: str | None) -> str:
+    """Hash of what a score asks of its task: with the prompts it used, or with none in the probe.
 
-    def __init__(self, task: Task, labelled: pl.DataFrame, shards: Sequence[Path], id_key: bytes) -> None:
-        persons = labelled["person_id"].unique()
-        hashed = [keyed_hash(person, id_key) for person in persons]
-        labelled = labelled.with_columns(
-            pl.col("person_id").replace_strict(persons, hashed, return_dtype=pl.String()).alias("person")
-        ).drop("person_id")
-        with_audio = pl.Series("utt_id", [name for shard in shards for name in utterance_ids(shard)], pl.String())
-        heard = pl.col("utt_id").is_in(with_audio.implode())
-        self.task = task
-        self.test = labelled.filter(pl.col("split") == "test", heard)
-        self.train = labelled.filter(pl.col("split").is_in(["train", "dev"]), heard)
-        self.n_without_audio = labelled.filter(pl.col("split") == "test", ~heard).height
-        self.hash = _hash([labelled.write_csv(), sorted(shard_hash(shard) for shard in shards)])
+    So a changed prompt computes zero-shot in its language again, and nothing else.
+    """
+    used = {one: pairs for one, pairs in task.prompts.items() if one == prompt_language}
+    return replace(task, prompts=used).hash
 
-    def refuse(self, part: str, utterances: pl.DataFrame) -> None:
-        """Raise `_Missing` unless both classes occur in a part."""
-        if not self.train.height + self.test.height:
-            raise _Missing(f"no labelled utterance of corpus {self.task.corpus} with audio")
-        for label, word in ((1, "positive"), (0, "negative")):
-            if not (utterances["y"] == label).any():
-                raise _Missing(f"no {word} utterance in the {part} split")
+
+@cache
+def code_hash() -> str:
+    """Hash of what turns vectors into scores: these modules and the versions of what they lean on."""
+    names = ("task", "sources", "embed", "units", "zeroshot", "probe", "confusion", "intervals", "metrics", "evaluate")
+    sources = [Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8") for name in names]
+    return hash_of([sources, [version(name) for name in ("numpy", "scikit-learn", "scipy")]])
+
+
+# --- who is judged ------------------------------------------------------------------------------------------
 
 
 class _Judged:
@@ -279,56 +189,120 @@ class _Judged:
     def __init__(
         self,
         embedder: Contender,
+        meta_db: Path,
         shards: Mapping[str, Sequence[Path]],
         embeddings: Path,
         texts: Sequence[str],
     ) -> None:
         self.embedder = embedder
+        self._meta_db = meta_db
         self._shards = shards
         self._embeddings = embeddings
         self._texts = texts
-        self._vectors: dict[str, pl.DataFrame] = {}
+        self._prompts: Prompts | None = None
+        self._matrix: tuple[pl.DataFrame, Vectors] | None = None
+        self._joint: Vectors | None = None
 
     @property
     def modes(self) -> tuple[str, ...]:
-        with_text = isinstance(self.embedder, AlwaysYes) or speaks(self.embedder)
-        return MODES if with_text else ("probe",)
+        if isinstance(self.embedder, AlwaysYes):
+            return MODES
+        return MODES if not isinstance(self.embedder, Confound) and speaks(self.embedder) else ("probe",)
 
-    def vectors(self, utterances: pl.DataFrame, corpus: str) -> Vectors:
-        """The vectors [n, d] of utterances of a corpus."""
+    @property
+    def studied(self) -> bool:
+        """Whether other seeds and fewer speakers tell anything of this contender."""
+        return not isinstance(self.embedder, AlwaysYes | RandomVectors | Confound)
+
+    def groups(self, data: Sequence[TaskData]) -> Iterator[list[TaskData]]:
+        """The tasks that share a matrix: those of one corpus, or each its own where the vectors depend on the task."""
+        if isinstance(self.embedder, Confound) and self.embedder.per_task:
+            yield from ([of_task] for of_task in data)
+            return
+        for _, of_corpus in groupby(sorted(data, key=_corpus), key=_corpus):
+            yield list(of_corpus)
+
+    def forget(self) -> None:
+        """Let go of the vectors of a group."""
+        self._matrix = self._joint = None
+
+    def content(self, of_task: TaskData) -> Mapping[str, str]:
+        """Hash of vectors that no fingerprint and no shard tell: those of a confound come from the tables."""
+        if not isinstance(self.embedder, Confound) or not of_task.utterances.height:
+            return {}
+        try:
+            x, rows = self.vectors(of_task)
+        except NothingLeftError:
+            return {"features": "none"}
+        return {"features": hashlib.sha256(x[rows].tobytes()).hexdigest()}
+
+    def refuse(self, of_task: TaskData) -> None:
+        """Raise `MissingError` where a confound has nothing to tell the task by."""
+        if isinstance(self.embedder, Confound):
+            try:
+                self.vectors(of_task)
+            except NothingLeftError as error:
+                raise MissingError(str(error)) from error
+
+    def vectors(self, of_task: TaskData) -> tuple[Vectors, units.Rows]:
+        """The matrix [n, d] of the corpus, and the rows in it of the task's utterances."""
         assert not isinstance(self.embedder, AlwaysYes)
-        if corpus not in self._vectors:
-            folder = embeddings_folder(self.embedder, self._embeddings)
-            self._vectors[corpus] = load_embeddings(folder, self._shards[corpus])
-        found = utterances.join(self._vectors[corpus], on="utt_id", how="left", maintain_order="left")["vector"]
-        return found.list.to_array(len(found[0])).to_numpy()
+        if self._matrix is None:
+            shards = self._shards[of_task.task.corpus]
+            if isinstance(self.embedder, Confound):
+                found = self.embedder.features(self._meta_db, shards, of_task.task)
+            else:
+                found = load_embeddings(embeddings_folder(self.embedder, self._embeddings), shards)
+            vectors = found["vector"]
+            x = vectors.list.to_array(len(vectors[0])).to_numpy()
+            self._matrix = found.select("utt_id").with_row_index("row"), x
+        index, x = self._matrix
+        rows = of_task.utterances.select("utt_id").join(index, on="utt_id", how="left", maintain_order="left")["row"]
+        return x, rows.to_numpy().astype(np.int64)
 
-    @cached_property
+    def of_confound(self, of_task: TaskData, predictions: pl.DataFrame) -> Mapping[str, Any]:
+        """What only a score of a confound has: whether it is more than chance, and by which properties."""
+        if not isinstance(self.embedder, Confound):
+            return {}
+        shards = self._shards[of_task.task.corpus]
+        labelled = of_task.utterances.select("utt_id", "y", "person")
+        told_by = self.embedder.told_by(self._meta_db, shards, of_task.task, labelled)
+        return {"chance_p": chance_p(predictions), "told_by": told_by}
+
+    def joint(self, of_task: TaskData) -> Vectors:
+        """The vectors [n, k] of the task's utterances in the space of the texts."""
+        assert not isinstance(self.embedder, AlwaysYes | Confound)
+        x, rows = self.vectors(of_task)
+        if self._joint is None:
+            self._joint = project(self.embedder, x)
+        return self._joint[rows]
+
+    @property
     def prompts(self) -> Prompts:
         """The unit vector of every prompt of every task, computed in one go."""
-        assert not isinstance(self.embedder, AlwaysYes) and speaks(self.embedder)
-        return embed_prompts(self.embedder, self._texts)
-
-    def decide(self, of_task: _TaskData, mode: str, pairs: Sequence[PromptPair]) -> tuple[Decisions, Decisions]:
-        """Decision values of the test utterances: [n], and in zero-shot [n, pairs] by single prompt pairs."""
-        test, corpus = of_task.test, of_task.task.corpus
-        if isinstance(self.embedder, AlwaysYes):
-            by_pair = len(pairs) if mode == "zero-shot" else 0
-            return self.embedder.decide(test.height), np.ones((test.height, by_pair))
-        heard = self.vectors(test, corpus)
-        if mode == "zero-shot":
-            result = zero_shot(project(self.embedder, heard), pairs, self.prompts)
-            return result.ensemble, result.by_pair
-        y, person = of_task.train["y"].to_numpy(), of_task.train["person"].to_numpy()
-        return probe(self.vectors(of_task.train, corpus), y, person, heard), np.ones((test.height, 0))
+        assert not isinstance(self.embedder, AlwaysYes | Confound) and speaks(self.embedder)
+        if self._prompts is None:
+            self._prompts = embed_prompts(self.embedder, self._texts)
+        return self._prompts
 
 
-def _draft(
-    embedder: Contender, of_task: _TaskData, mode: str, split_hash: str, synthetic: bool, language: str
-) -> Score:
+def _corpus(of_task: TaskData) -> str:
+    return of_task.task.corpus
+
+
+def _pairs(of_task: TaskData, language: str) -> tuple[str, tuple[PromptPair, ...]]:
+    return of_task.task.pairs(of_task.own_language() if language == OWN else language)
+
+
+# --- one score ----------------------------------------------------------------------------------------------
+
+
+def _draft(judged: _Judged, of_task: TaskData, mode: str, split_hash: str, synthetic: bool, language: str) -> Score:
     """The score before any number: all that it depends on, and the key made of it."""
-    task, trained_on = of_task.task, embedder.trained_on
-    spoken = {_primary(tag) for tag in of_task.test["language"].drop_nulls()}
+    embedder, task = judged.embedder, of_task.task
+    trained_on = embedder.trained_on
+    spoken = of_task.languages
+    prompt_language = _pairs(of_task, language)[0] if mode == "zero-shot" else None
     draft = Score(
         embedder=embedder.name,
         fingerprint=embedder.fingerprint,
@@ -341,79 +315,226 @@ def _draft(
         reason="",
         synthetic=synthetic,
         ood_corpus=task.corpus not in trained_on["corpora"],
-        ood_language=spoken.isdisjoint(map(_primary, trained_on["languages"])) if spoken else None,
+        ood_language=spoken.isdisjoint(map(primary, trained_on["languages"])) if spoken else None,
         ood_label=task.labels.isdisjoint(label_of(fact) for fact in trained_on["labels"]),
-        prompt_language=task.pairs(language)[0] if mode == "zero-shot" else None,
+        protocol=of_task.protocol,
+        repeats=probe.REPEATS if of_task.protocol == "folds" and mode == "probe" else 1,
+        n_too_weak=of_task.n_too_weak,
+        prompt_language=prompt_language,
         hashes={
             "manifest": getattr(embedder, "manifest", ""),
             "split": split_hash,
             "data": of_task.hash,
-            "task": task.hash,
+            "task": task_hash(task, prompt_language),
             "code": code_hash(),
             "predictions": "",
+            **judged.content(of_task),
         },
     )
-    return replace(draft, key=_hash(asdict(draft)))
+    return replace(draft, key=hash_of(asdict(draft)))
 
 
-def _score(draft: Score, judged: _Judged, of_task: _TaskData, score_file: Path, predictions_file: Path) -> Score:
-    """Predict and measure, or say why not; either way the score is written."""
+@dataclass(frozen=True)
+class _Answer:
+    """What a contender says of the utterances that are judged.
+
+    Attributes:
+        decisions: [repeats, n]; positive where above 0.
+        probability: [n], or None.
+        by_pair: [n, pairs] decisions by single prompt pairs; no pair in the probe.
+        chosen: [units] share of the repeats in which the pair chosen without the unit says yes, or None.
+        best_pair: the pair that was chosen, or the one chosen most often.
+    """
+
+    decisions: Numbers
+    probability: Numbers | None
+    by_pair: Numbers
+    chosen: Numbers | None = None
+    best_pair: int | None = None
+
+
+def _scores(
+    judged: _Judged,
+    mode: str,
+    group: Sequence[TaskData],
+    drafts: Sequence[Score],
+    scores: Path,
+    predictions: Path,
+    studies: bool,
+) -> Iterator[Score]:
+    """The scores of a group of tasks: read where they are kept, computed together where not."""
+    kept: dict[int, Score] = {}
+    todo: list[int] = []
+    for i, (of_task, draft) in enumerate(zip(group, drafts, strict=True)):
+        score_file, predictions_file = _places(draft, scores, predictions)
+        found = stored(score_file, predictions_file, draft.key)
+        if found is None:
+            try:
+                of_task.refuse(mode)
+                judged.refuse(of_task)
+            except MissingError as missing:
+                found = replace(draft, reason=str(missing))
+                predictions_file.unlink(missing_ok=True)
+                write(score_file, as_json(found))
+        if found is None:
+            todo.append(i)
+        else:
+            kept[i] = found
+    answers = dict(zip(todo, _answers(judged, [group[i] for i in todo], [drafts[i] for i in todo]), strict=True))
+    for i, (of_task, draft) in enumerate(zip(group, drafts, strict=True)):
+        score_file, predictions_file = _places(draft, scores, predictions)
+        score = kept[i] if i in kept else _measured(draft, judged, of_task, answers[i], predictions_file)
+        wanted = studies and judged.studied and mode == "probe" and score.status == "ok"
+        if wanted and score.learning_curve is None:
+            score = _studied(score, judged, of_task)
+        elif i in kept:
+            yield score
+            continue
+        write(score_file, as_json(score))
+        yield score
+
+
+def _places(draft: Score, scores: Path, predictions: Path) -> tuple[Path, Path]:
+    name = f"{draft.task}.{draft.mode}"
+    return scores / draft.embedder / f"{name}.json", predictions / draft.embedder / f"{name}.parquet"
+
+
+def _answers(judged: _Judged, group: Sequence[TaskData], drafts: Sequence[Score]) -> list[_Answer]:
+    """What a contender says to some tasks of a group, in the mode of their drafts."""
+    pairs = [
+        of_task.task.prompts[draft.prompt_language] if draft.prompt_language else ()
+        for of_task, draft in zip(group, drafts, strict=True)
+    ]
+    if isinstance(judged.embedder, AlwaysYes):
+        return [_constant(judged.embedder, *one) for one in zip(group, pairs, strict=True)]
+    if all(pairs):
+        return [_zero_shot(judged, *one) for one in zip(group, pairs, strict=True)]
+    split = [of_task for of_task in group if of_task.protocol == "split"]
+    answers = {}
+    if split:
+        x, _ = judged.vectors(split[0])
+        problems = [_problem(of_task, judged.vectors(of_task)[1]) for of_task in split]
+        for of_task, answer in zip(split, probe.probe_many(x, problems), strict=True):
+            answers[of_task.task.name] = _Answer(answer.decisions[None], answer.probability, _no_pair(of_task))
+    for of_task in group:
+        if of_task.protocol == "folds":
+            x, rows = judged.vectors(of_task)
+            folds = probe.repeated_folds(x[rows], of_task.y, of_task.person)
+            answers[of_task.task.name] = _Answer(folds.by_repeat, folds.probability, _no_pair(of_task))
+    return [answers[of_task.task.name] for of_task in group]
+
+
+def _problem(of_task: TaskData, rows: units.Rows) -> Problem:
+    """Learn from the training split, judge the test split; ``rows`` are those of the task's utterances."""
+    train, judged = of_task.train, of_task.judged
+    return Problem(rows[train], of_task.y[train], of_task.person[train], rows[judged])
+
+
+def _constant(embedder: AlwaysYes, of_task: TaskData, pairs: Sequence[PromptPair]) -> _Answer:
+    n = len(of_task.judged)
+    return _Answer(embedder.decide(n)[None], None, np.ones((n, len(pairs))))
+
+
+def _no_pair(of_task: TaskData) -> Numbers:
+    return np.ones((len(of_task.judged), 0))
+
+
+def _zero_shot(judged: _Judged, of_task: TaskData, pairs: Sequence[PromptPair]) -> _Answer:
+    from scipy.special import expit
+
+    result = zero_shot(judged.joint(of_task), pairs, judged.prompts)
+    decisions, by_pair = result.ensemble[of_task.judged], result.by_pair[of_task.judged]
+    scale: float | None = getattr(judged.embedder, "logit_scale", None)
+    probability = None if scale is None else expit(scale * decisions)  # the softmax over two classes
+    return _Answer(decisions[None], probability, by_pair, *_honest(of_task, result.by_pair))
+
+
+def _honest(of_task: TaskData, by_pair: Numbers) -> tuple[Numbers | None, int | None]:
+    """What the pair says that was chosen on others: share of the repeats [units], and the pair itself.
+
+    With a split it is chosen on the training split. With folds, for each fold on all other folds.
+    """
+    if of_task.protocol == "split":
+        learned = of_task.units_of(of_task.train)
+        y = learned.frame["y"].to_numpy()
+        if len(np.unique(y)) < 2:
+            return None, None
+        best = best_pair(learned.mean(by_pair[of_task.train].T).T, y)
+        return (of_task.units.mean(by_pair[of_task.judged, best]) > 0).astype(np.float64), best
     try:
-        if draft.mode == "probe":
-            of_task.refuse("train", of_task.train)
-        of_task.refuse("test", of_task.test)
-    except _Missing as missing:
-        score = replace(draft, reason=str(missing))
-        predictions_file.unlink(missing_ok=True)
-        _write(score_file, _as_json(score))
-        return score
-    pairs = of_task.task.pairs(draft.prompt_language or "en")[1]
-    decisions, by_pair = judged.decide(of_task, draft.mode, pairs)
-    predictions = _units(of_task, decisions, by_pair)
-    _write(predictions_file, _as_parquet(predictions))
-    single = [_macro_f1(predictions, f"prompt_{i}") for i in range(by_pair.shape[1])]
-    numbers = metrics.measure(predictions, draft.corpus)
+        rounds = [probe.outer_folds(of_task.y, of_task.person, probe.FOLDS, i) for i in range(probe.REPEATS)]
+    except ValueError:  # a class with one person: nobody to choose on
+        return None, None
+    of_units, y = of_task.units.mean(by_pair.T).T, of_task.units.frame["y"].to_numpy()
+    said = np.zeros((len(rounds), len(y)))
+    chosen = []
+    for repeat, parts in enumerate(rounds):
+        for _, rows in parts:
+            judged = np.isin(np.arange(len(y)), of_task.units.of[rows])
+            chosen.append(best_pair(of_units[~judged], y[~judged]))
+            said[repeat, judged] = of_units[judged, chosen[-1]] > 0
+    return said.mean(axis=0), int(np.bincount(chosen).argmax())
+
+
+def _measured(draft: Score, judged: _Judged, of_task: TaskData, answer: _Answer, predictions_file: Path) -> Score:
+    """The score of an answer; its predictions are written."""
+    frame = _predictions(of_task, answer)
+    write(predictions_file, as_parquet(frame))
+    single = [_macro_f1(frame, f"prompt_{i}") for i in range(answer.by_pair.shape[1])]
     score = replace(
         draft,
         status="ok",
-        **asdict(numbers),
-        n_train_speakers=of_task.train["person"].n_unique() if draft.mode == "probe" else None,
+        **asdict(metrics.measure(frame, draft.corpus)),
+        n_train_speakers=_n_train(of_task) if draft.mode == "probe" else None,
         n_without_audio=of_task.n_without_audio,
         prompt_min=min(single, default=None),
         prompt_max=max(single, default=None),
         n_prompts=len(single) or None,
-        hashes={**draft.hashes, "predictions": _file_hash(predictions_file)},
+        hashes={**draft.hashes, "predictions": file_hash(predictions_file)},
+        **judged.of_confound(of_task, frame),
     )
-    _write(score_file, _as_json(score))
+    if answer.chosen is not None:
+        chosen = frame.select("person", "y", predicted="best_prompt")
+        macro, low, high = of_macro_f1(chosen, draft.corpus)
+        score = replace(
+            score,
+            best_prompt=answer.best_pair,
+            best_prompt_macro_f1=macro,
+            best_prompt_macro_f1_low=low,
+            best_prompt_macro_f1_high=high,
+        )
+    if draft.repeats > 1:
+        unit = of_task.unit_ids[of_task.judged]
+        y = of_task.y[of_task.judged]
+        each = [probe.macro_f1_of_units(y, unit, decisions) for decisions in answer.decisions]
+        score = replace(score, seeds=each, seeds_of="folds")
     return score
 
 
-def _units(of_task: _TaskData, decisions: Decisions, by_pair: Decisions) -> pl.DataFrame:
-    """The predictions, one row a unit: utterances as they are, or the mean over those of a speaker.
-
-    A speaker who is positive in one session and negative in another is two units of one person.
-    """
-    values = ["score", *(f"prompt_{i}" for i in range(by_pair.shape[1]))]
-    frame = of_task.test.with_columns(
-        pl.Series(name, column) for name, column in zip(values, [decisions, *by_pair.T], strict=True)
-    )
-    if of_task.task.unit == "speaker":
-        same = [_if_same(column) for column in ("sex", "age", "language")]
-        frame = frame.group_by("person", "y").agg(pl.col(values).mean(), pl.lit("test").alias("split"), *same)
-        frame = frame.with_columns(pl.col("person").alias("unit_id"))
-    else:
-        frame = frame.rename({"utt_id": "unit_id"})
-    return (
-        frame.with_columns(
-            (pl.col(values[1:]) > 0).cast(pl.Int8), (pl.col("score") > 0).cast(pl.Int8).alias("predicted")
-        )
-        .select("unit_id", "person", "split", "sex", "age", "language", "y", "score", "predicted", *values[1:])
-        .sort("unit_id", "y")
-    )
+def _predictions(of_task: TaskData, answer: _Answer) -> pl.DataFrame:
+    """The table of predictions; see the head of this module."""
+    mean = of_task.units.mean
+    decisions = mean(answer.decisions)
+    columns = {
+        "score": pl.Series(decisions.mean(axis=0)),
+        "predicted": pl.Series((decisions > 0).mean(axis=0)),
+        "probability": pl.Series([None] * decisions.shape[1], dtype=pl.Float64)
+        if answer.probability is None
+        else pl.Series(mean(answer.probability)),
+    }
+    for i, one in enumerate(mean(answer.by_pair.T.copy())):
+        columns[f"prompt_{i}"] = pl.Series((one > 0).astype(np.int8))
+    if answer.chosen is not None:
+        columns["best_prompt"] = pl.Series(answer.chosen)
+    return of_task.units.frame.with_columns(**columns)
 
 
-def _if_same(column: str) -> pl.Expr:
-    return pl.when(pl.col(column).n_unique() == 1).then(pl.col(column).first()).alias(column)
+def _n_train(of_task: TaskData) -> int:
+    """Persons that a probe learns from; with folds, on average."""
+    if of_task.protocol == "split":
+        return len(np.unique(of_task.person[of_task.train]))
+    parts = probe.outer_folds(of_task.y, of_task.person, probe.FOLDS, 0)
+    return round(len(np.unique(of_task.person)) * (1 - 1 / len(parts)))
 
 
 def _macro_f1(predictions: pl.DataFrame, column: str) -> float:
@@ -421,184 +542,34 @@ def _macro_f1(predictions: pl.DataFrame, column: str) -> float:
     return float(metrics.macro_f1(counts.sum(axis=0)))
 
 
-def label_of(fact: str) -> str:
-    """The attribute of a label: ``depression`` for ``depression=present`` and ``depression_severity``."""
-    return fact.partition("=")[0].removesuffix("_severity")
+# --- studies ------------------------------------------------------------------------------------------------
 
 
-def _primary(tag: str) -> str:
-    return tag.lower().partition("-")[0]
-
-
-# --- files --------------------------------------------------------------------------------------------------
-
-
-@cache
-def code_hash() -> str:
-    """Hash of what turns vectors into scores: these modules and the versions of what they lean on."""
-    names = ("task", "embed", "zeroshot", "probe", "confusion", "intervals", "metrics", "evaluate")
-    sources = [Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8") for name in names]
-    return _hash([sources, [version(name) for name in ("numpy", "scikit-learn")]])
-
-
-def _hash(content: object) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _file_hash(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def _stored(score_file: Path, predictions_file: Path, key: str) -> Score | None:
-    """The score kept under the same key, when its predictions are there too and unchanged."""
-    if not score_file.exists():
-        return None
-    stored = json.loads(score_file.read_text())
-    if stored["key"] != key:
-        return None
-    score = Score(**stored)
-    whole = score.status == "missing" or (
-        predictions_file.exists() and _file_hash(predictions_file) == score.hashes["predictions"]
-    )
-    return score if whole else None
-
-
-def _as_json(score: Score) -> bytes:
-    return json.dumps(asdict(score), indent=1, allow_nan=False).encode()
-
-
-def _as_parquet(frame: pl.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    frame.write_parquet(buffer)
-    return buffer.getvalue()
-
-
-def _write(target: Path, content: bytes) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
-    unfinished.write_bytes(content)
-    unfinished.replace(target)
-
-
-def _prune(folder: Path, ending: str, expected: Collection[tuple[str, str]]) -> None:
-    """Remove files of embedders and tasks that left the board, and folders that this empties."""
-    for file in folder.glob(f"*/*{ending}"):
-        if (file.parent.name, file.name.removesuffix(ending)) not in expected:
-            file.unlink()
-            if not any(file.parent.iterdir()):
-                file.parent.rmdir()
-
-
-# --- the board ----------------------------------------------------------------------------------------------
-
-DOMAINS: Mapping[str, Callable[[Score], bool]] = {
-    "in-domain": lambda score: not score.ood_corpus,
-    "out-of-domain": lambda score: score.ood_corpus,
-    "new-language": lambda score: bool(score.ood_language),
-    "new-label": lambda score: score.ood_label,
-}
-_MEANS = {
-    "track": pl.String(),
-    "stratum": pl.String(),
-    "embedder": pl.String(),
-    "mode": pl.String(),
-    "complete": pl.String(),
-    "f1": pl.Float64(),
-    "macro_f1": pl.Float64(),
-    "macro_f1_low": pl.Float64(),
-    "macro_f1_high": pl.Float64(),
-    "balanced_accuracy": pl.Float64(),
-    "auroc": pl.Float64(),
-}
-_DIFFERENCES = {
-    "track": pl.String(),
-    "embedder": pl.String(),
-    "mode": pl.String(),
-    "reference": pl.String(),
-    "complete": pl.String(),
-    "difference": pl.Float64(),
-    "low": pl.Float64(),
-    "high": pl.Float64(),
-    "separable": pl.Boolean(),
-}
-
-
-def board(scores: Sequence[Score], predictions: Path, tasks: Sequence[Task]) -> Board:
-    """Means over tasks, and differences to the references; null as long as a task is missing.
-
-    Args:
-        scores: from `evaluate` or `read_scores`.
-        predictions: folder of the predictions that the scores were measured on.
-        tasks: all that the board should have.
-    """
-    means: list[dict[str, object]] = []
-    differences: list[dict[str, object]] = []
-    for track in TRACKS:
-        of_track = [task for task in tasks if task.track == track]
-        if not of_track:
-            continue
-        runs = {
-            (embedder, mode): _Run(embedder, mode, of_track, scores, predictions)
-            for embedder, mode in sorted({(score.embedder, score.mode) for score in scores})
-        }
-        for run in runs.values():
-            means += [{"track": track, **run.mean(stratum, of_it)} for stratum, of_it in run.strata()]
-            references = [name for name in REFERENCES[run.mode] if (name, run.mode) in runs and name != run.embedder]
-            differences += [{"track": track, **run.difference(runs[name, run.mode])} for name in references]
-    return Board(means=pl.DataFrame(means, schema=_MEANS), differences=pl.DataFrame(differences, schema=_DIFFERENCES))
-
-
-class _Run:
-    """The scores and predictions of one embedder in one mode on the tasks of one track."""
-
-    def __init__(
-        self, embedder: str, mode: str, tasks: Sequence[Task], scores: Sequence[Score], predictions: Path
-    ) -> None:
-        self.embedder = embedder
-        self.mode = mode
-        self.tasks = tasks
-        self.scores = {score.task: score for score in scores if (score.embedder, score.mode) == (embedder, mode)}
-        self.units = {
-            task.name: pl.read_parquet(predictions / embedder / f"{task.name}.{mode}.parquet")
-            for task in tasks
-            if task.name in self.scores and self.scores[task.name].status == "ok"
-        }
-
-    def strata(self) -> Iterator[tuple[str, list[Task]]]:
-        """Each stratum that has a task, with its tasks."""
-        yield "all", list(self.tasks)
-        by_group = {group: [task for task in self.tasks if task.group == group] for group in GROUPS}
-        scored = [task for task in self.tasks if task.name in self.scores]
-        by_domain = {name: [task for task in scored if lies(self.scores[task.name])] for name, lies in DOMAINS.items()}
-        yield from ((name, tasks) for name, tasks in {**by_group, **by_domain}.items() if tasks)
-
-    def mean(self, stratum: str, tasks: Sequence[Task]) -> dict[str, object]:
-        """A row of `Board.means`."""
-        row: dict[str, object] = {
-            "stratum": stratum,
-            "embedder": self.embedder,
-            "mode": self.mode,
-            "complete": self._complete(tasks),
-        }
-        if any(task.name not in self.units for task in tasks):
-            return row
-        columns = ("f1", "balanced_accuracy", "auroc")
-        plain = {name: np.mean([getattr(self.scores[task.name], name) for task in tasks]) for name in columns}
-        macro, low, high = intervals.mean_macro_f1(self.units, tasks)
-        return {**row, **plain, "macro_f1": macro, "macro_f1_low": low, "macro_f1_high": high}
-
-    def difference(self, reference: _Run) -> dict[str, object]:
-        """A row of `Board.differences`."""
-        row: dict[str, object] = {
-            "embedder": self.embedder,
-            "mode": self.mode,
-            "reference": reference.embedder,
-            "complete": self._complete(self.tasks),
-        }
-        if any(task.name not in self.units or task.name not in reference.units for task in self.tasks):
-            return row
-        difference, low, high = intervals.paired_difference(self.units, reference.units, self.tasks)
-        return {**row, "difference": difference, "low": low, "high": high, "separable": low > 0 or high < 0}
-
-    def _complete(self, tasks: Sequence[Task]) -> str:
-        return f"{sum(task.name in self.units for task in tasks)}/{len(tasks)}"
+def _studied(score: Score, judged: _Judged, of_task: TaskData) -> Score:
+    """The score with what other seeds and fewer speakers earn."""
+    x, rows = judged.vectors(of_task)
+    x = x[rows]
+    own = np.arange(len(rows))
+    y, unit = of_task.y, of_task.unit_ids
+    if of_task.protocol == "folds":
+        parts = probe.outer_folds(y, of_task.person, probe.FOLDS, 0)
+        problems = [Problem(fit, y[fit], of_task.person[fit], held_out) for fit, held_out in parts]
+        answers = probe.probe_many(x, problems)
+    else:
+        problems = [_problem(of_task, own)]
+        answers = probe.probe_many(x, problems)
+        others = of_task.other_splits(SEEDS) if of_task.free else []
+        if others:
+            dealt = [Problem(fit, y[fit], of_task.person[fit], held_out) for fit, held_out in others]
+            seeds = probe.probe_many(x, dealt)
+            tests = [held_out for _, held_out in others]
+        else:
+            seeds = probe.probe_seeds(x, problems[0], range(1, SEEDS + 1))
+            tests = [of_task.judged] * SEEDS
+        each = [
+            probe.macro_f1_of_units(y[test], unit[test], answer.decisions)
+            for test, answer in zip(tests, seeds, strict=True)
+        ]
+        score = replace(score, seeds=each, seeds_of="split" if others else "inner folds")
+    curve = probe.learning_curve(x, problems, y, unit, [answer.strength for answer in answers])
+    return replace(score, learning_curve=curve)

@@ -15,7 +15,7 @@ import duckdb
 import polars as pl
 
 from benchmark.embed import shard_hash
-from benchmark.evaluate import Score, code_hash
+from benchmark.evaluate import Score, code_hash, task_hash
 from benchmark.task import TaskError, load_tasks, rows
 from slap_model.manifest import Manifest, ManifestError, withdrawn_on
 
@@ -109,9 +109,9 @@ def _number(trace: _Trace, score: Score) -> None:
 
 
 def _task_and_code(trace: _Trace, score: Score) -> None:
-    now = {task.name: task.hash for task in load_tasks()}
+    now = next((task for task in load_tasks() if task.name == score.task), None)
     stated = score.hashes.get("task", "")
-    problem = "" if now.get(score.task) == stated else "its row in tasks.toml is not the one that was scored"
+    problem = "" if now and task_hash(now, score.prompt_language) == stated else "its row in tasks.toml is not the one that was scored"
     trace.check("task", f"{score.task} on corpus {score.corpus}, {stated}", problem)
     stated = score.hashes.get("code", "")
     trace.check("code", stated, "" if stated == code_hash() else "the benchmark's code is not the one that scored")

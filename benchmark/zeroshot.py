@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from benchmark.confusion import macro_f1
 from benchmark.embedders import TextEmbedder, Vectors
-from benchmark.probe import Ids, Labels, macro_f1_of_units
+from benchmark.probe import Labels
 from benchmark.task import PromptPair
 
 Scores = npt.NDArray[np.float64]
@@ -55,21 +56,21 @@ def zero_shot(joint: Vectors, pairs: Sequence[PromptPair], prompts: Prompts) -> 
     return ZeroShot(ensemble=audio @ towards, by_pair=audio @ (positive - negative).T)
 
 
-def best_pair(by_pair: Scores, y: Labels, unit: Ids) -> int:
+def best_pair(by_pair: Scores, y: Labels) -> int:
     """The prompt pair that tells the classes apart best on the training split; of equals the first.
 
     Chosen there and judged on the test split it is honest, unlike the best pair of the test split.
 
     Args:
-        by_pair: [n, pairs] decision values of training rows.
+        by_pair: [n, pairs] decision values of training units.
         y: [n] labels 0 and 1.
-        unit: [n] what one prediction is about, as on the board: the person where speakers are judged, the
-            utterance otherwise. Decisions of rows that share unit and label are averaged.
 
     Returns:
-        Index of the pair with the highest macro-F1 over units.
+        Index of the pair with the highest macro-F1.
     """
-    return int(np.argmax([macro_f1_of_units(y, unit, one) for one in by_pair.T]))
+    yes, true = by_pair > 0, (y == 1)[:, None]
+    cells = [true & yes, ~true & yes, true & ~yes, ~true & ~yes]
+    return int(np.argmax(macro_f1(np.stack([cell.sum(axis=0) for cell in cells], axis=-1))))
 
 
 def unit(vectors: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -59,7 +59,7 @@ def task(name: str, **changes: str) -> Task:
         positive="parkinson = 'present'",
         negative="parkinson = 'absent'",
         unit="speaker",
-        source="clinician",
+        source="any",
         prompts={"en": (("low", "high"), ("even", "odd")), "it": (("low", "high"),)},
     )
     return replace(usual, **changes)  # type: ignore[arg-type]
@@ -110,6 +110,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     frame = pl.DataFrame(facts, schema=schema, orient="row")  # noqa: F841 - DuckDB reads it by name
     with duckdb.connect(tmp_path / "meta.db") as con:
         con.execute("CREATE TABLE t AS SELECT * FROM frame").fetchall()
+        con.execute("CREATE VIEW speaker AS SELECT DISTINCT corpus, person_id FROM t").fetchall()
+        con.execute("CREATE TABLE person_split AS SELECT DISTINCT person_id, split, 'hash' AS source FROM t").fetchall()
         con.execute("CREATE VIEW facts AS SELECT * FROM t").fetchall()
     tars = []
     for split in ("train", "test"):

@@ -107,8 +107,8 @@ def make_score(warehouse: Path, manifest: Manifest, fingerprint: str) -> None:
     frame = pl.DataFrame({"unit_id": [f"p{i}" for i in range(TESTED)], "y": y.astype(np.int8)}).with_columns(
         pl.col("unit_id").alias("person"), (pl.col("y") - 0.5).alias("score"), pl.col("y").alias("predicted")
     )
-    content = evaluate._as_parquet(frame)
-    evaluate._write(warehouse / "predictions" / f"{NAME}.parquet", content)
+    content = evaluate.as_parquet(frame)
+    evaluate.write(warehouse / "predictions" / f"{NAME}.parquet", content)
     task = next(task for task in load_tasks() if task.name == "ewa_db_parkinson")
     score = Score(
         embedder="slap",
@@ -130,15 +130,15 @@ def make_score(warehouse: Path, manifest: Manifest, fingerprint: str) -> None:
             "manifest": manifest.hash,
             "split": "split-1",
             "data": "data-1",
-            "task": task.hash,
+            "task": evaluate.task_hash(task, None),
             "code": evaluate.code_hash(),
             "predictions": hashlib.sha256(content).hexdigest(),
         },
     )
-    evaluate._write(warehouse / "scores" / f"{NAME}.json", evaluate._as_json(score))
+    evaluate.write(warehouse / "scores" / f"{NAME}.json", evaluate.as_json(score))
     baseline = replace(score, embedder="random", hashes={**score.hashes, "manifest": ""})
-    evaluate._write(warehouse / "predictions" / f"random/{task.name}.probe.parquet", content)
-    evaluate._write(warehouse / "scores" / f"random/{task.name}.probe.json", evaluate._as_json(baseline))
+    evaluate.write(warehouse / "predictions" / f"random/{task.name}.probe.parquet", content)
+    evaluate.write(warehouse / "scores" / f"random/{task.name}.probe.json", evaluate.as_json(baseline))
 
 
 def test_a_score_is_followed_to_its_raw_files(warehouse: Path) -> None:

@@ -2,7 +2,7 @@
 
 ``positive`` and ``negative`` are SQL conditions over the view ``facts`` of ``meta.db``. Whoever fits
 neither is left out; whoever fits both is an error of the row. Prevalence and chance are computed, never
-typed.
+typed. ``prompts`` names a set of ``prompts.toml``. A ``[[transfer]]`` row asks one question of several corpora.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ import polars as pl
 from benchmark import sources
 
 TASKS = Path(__file__).with_name("tasks.toml")
+PROMPTS = Path(__file__).with_name("prompts.toml")
+MIN_PAIRS = 4  # of prompts in a language: fewer and one unlucky wording decides
 GROUPS = ("demographic", "voice", "health")
 TRACKS = ("paper", "open", "transfer")
 UNITS = ("utterance", "speaker")
@@ -34,7 +36,10 @@ _MEASURES: Mapping[str, str] = {
     "age_high": "age",
     "phq9": "depression",
     "phq8": "depression",
+    "bdi2": "depression",
+    "sds": "depression",
     "gad7": "anxiety",
+    "pcl_c": "ptsd",
     "ais": "insomnia",
     "psqi": "insomnia",
     "mfi_general": "fatigue",
@@ -44,6 +49,8 @@ _MEASURES: Mapping[str, str] = {
     "hoehn_yahr": "parkinson",
     "alsfrs_r": "als",
 }
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_LANGUAGE = re.compile(r"[a-z]{2,3}")
 _SQL_WORDS = frozenset({"and", "or", "not", "is", "null", "in", "between", "like", "true", "false"})
 
 # What every task needs of `facts`; of its other columns, only those that a condition names are computed.
@@ -67,7 +74,7 @@ ORDER BY utt_id
 
 
 class TaskError(ValueError):
-    """A row of the task file is wrong; the message names the file, the row and what to do."""
+    """A row of the task file or a set of prompts is wrong; the message names the file, the row and what to do."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,8 @@ class Task:
         unit: what a prediction is about: utterance, or speaker (mean over the speaker's utterances).
         source: the weakest kind of source a label may come from, one of `sources.SOURCES`; rows whose
             label comes from a weaker one are left out and counted.
-        prompts: by language, pairs (negative, positive) of affirmative descriptions.
+        prompts: by language (two or three letters), pairs (negative, positive) of affirmative descriptions;
+            in the file, the name of their set. Empty in the task of a transfer, which asks none.
         cutoff: the published cut-off the conditions apply, in words; may be empty.
     """
 
@@ -101,69 +109,173 @@ class Task:
 
     @property
     def hash(self) -> str:
-        """SHA-256 of everything the row says."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        """SHA-256 of everything the row says, its prompts' texts included."""
+        return _sha256(asdict(self))
+
+    @property
+    def label_hash(self) -> str:
+        """SHA-256 of what the row says but for its prompts: all that a probe depends on."""
+        return _sha256({name: value for name, value in asdict(self).items() if name != "prompts"})
 
     @property
     def labels(self) -> frozenset[str]:
-        """The attributes of the positive condition, e.g. ``{"depression"}`` for ``phq9 >= 10``."""
-        return frozenset(_MEASURES.get(word, word) for word in _names(self.positive) if word not in _SQL_WORDS)
+        """The attributes that tell positive from negative, e.g. ``{"depression"}`` for ``phq9 >= 10``.
+
+        What both conditions ask in the same words, such as ``language = 'fr'``, only says who takes part.
+        """
+        positive, negative = (_parts(condition) for condition in (self.positive, self.negative))
+        told = {name for part in positive - negative for name in _names(part)}
+        return frozenset(_MEASURES.get(name, name) for name in told)
 
     @property
     def words(self) -> frozenset[str]:
-        """Every word of both conditions outside quotes: the columns they ask are among them."""
+        """The names in both conditions: the columns they ask are among them."""
         return _names(self.positive) | _names(self.negative)
 
     def pairs(self, language: str) -> tuple[str, tuple[PromptPair, ...]]:
-        """The prompt pairs in ``language``, or the English ones; with the language they are in."""
-        return (language, self.prompts[language]) if language in self.prompts else ("en", self.prompts["en"])
+        """The prompt pairs in ``language`` (a tag such as fr, zh-CN), or the English ones; with their language."""
+        own = re.split("[-_]", language.lower())[0]
+        return (own, self.prompts[own]) if own in self.prompts else ("en", self.prompts["en"])
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """One question asked of several corpora: a probe that learned it in one is judged in the others.
+
+    Attributes:
+        name: unique among the transfers.
+        label: what is asked, for people to read.
+        positive, negative, unit, source, cutoff: as of a `Task`, for every corpus alike.
+        corpora: in the order in which they are shown; at least two.
+        group: demographic, voice or health.
+    """
+
+    name: str
+    label: str
+    positive: str
+    negative: str
+    corpora: tuple[str, ...]
+    unit: str
+    source: str
+    group: str
+    cutoff: str = ""
+
+
+def transfer_tasks(transfer: Transfer) -> dict[str, Task]:
+    """The task of each corpus of a transfer, in the order of its corpora; named ``<transfer>-<corpus>``."""
+    shared = {name: getattr(transfer, name) for name in ("group", "positive", "negative", "unit", "source", "cutoff")}
+    return {
+        corpus: Task(name=f"{transfer.name}-{corpus}", track="transfer", corpus=corpus, prompts={}, **shared)
+        for corpus in transfer.corpora
+    }
+
+
+def _sha256(content: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _parts(condition: str) -> frozenset[str]:
+    return frozenset(part.strip() for part in re.split(r"\sand\s", condition, flags=re.IGNORECASE))
 
 
 def _names(condition: str) -> frozenset[str]:
-    return frozenset(re.findall(r"[a-z_][a-z0-9_]*", re.sub(r"'[^']*'", " ", condition.lower())))
+    """Words that are neither quoted, nor of SQL, nor functions."""
+    unquoted = re.sub(r"'[^']*'", " ", condition.lower())
+    return frozenset(re.findall(r"\b[a-z_][a-z0-9_]*\b(?!\s*\()", unquoted)) - _SQL_WORDS
 
 
-def load_tasks(path: Path = TASKS) -> tuple[Task, ...]:
-    """Read and check the task file.
+def load_tasks(path: Path = TASKS, prompts: Path = PROMPTS) -> tuple[Task, ...]:
+    """Read and check the tasks of a task file.
 
     Args:
-        path: a TOML file of ``[[task]]`` tables.
+        path: a TOML file of ``[[task]]`` tables, and ``[[transfer]]`` tables for `load_transfers`.
+        prompts: a TOML file of prompt sets; see `load_prompts`.
 
     Raises:
         TaskError: naming file and row, for an unknown or missing field, a value out of its vocabulary,
-            a condition that is not SQL, empty prompts, or a name used twice.
+            a condition that is not SQL, a set of prompts that is not there, or a name used twice.
     """
-    content = tomllib.loads(path.read_text(encoding="utf-8"))
-    if set(content) != {"task"} or not isinstance(content["task"], list):
-        raise TaskError(f"{path.name}: write one [[task]] table per task and nothing else at the top")
-    tasks: list[Task] = []
-    seen: set[str] = set()
-    for number, row in enumerate(content["task"], 1):
-        task = _task(f"{path.name}: task {number} ({row.get('name', 'no name')})", row)
-        if task.name in seen:
-            raise TaskError(f"{path.name}: task {number} ({task.name}): this name is used before; rename one")
-        seen.add(task.name)
-        tasks.append(task)
+    sets = load_prompts(prompts)
+    tasks = []
+    for where, row in _tables(path, "task"):
+        _check_row(where, row, Task)
+        if row["prompts"] not in sets:
+            raise TaskError(f"{where}: {prompts.name} has no set {row['prompts']!r}; add one, or name another")
+        tasks.append(Task(**{**row, "prompts": sets[row["prompts"]]}))
     return tuple(tasks)
 
 
-def _task(where: str, row: Mapping[str, Any]) -> Task:
-    known = {f.name for f in fields(Task)}
+def load_transfers(path: Path = TASKS) -> tuple[Transfer, ...]:
+    """Read and check the ``[[transfer]]`` tables of a task file.
+
+    Raises:
+        TaskError: as `load_tasks`, and for fewer than two corpora or one named twice.
+    """
+    transfers = []
+    for where, row in _tables(path, "transfer"):
+        corpora = row.get("corpora", [])
+        if not isinstance(corpora, list) or not all(isinstance(corpus, str) for corpus in corpora):
+            raise TaskError(f"{where}: corpora must be a list of names, not {corpora!r}")
+        if len(corpora) < 2 or len(set(corpora)) < len(corpora):
+            raise TaskError(f"{where}: corpora must be two or more, each once, not {corpora!r}")
+        _check_row(where, row, Transfer)
+        transfers.append(Transfer(**{**row, "corpora": tuple(corpora)}))
+    return tuple(transfers)
+
+
+def load_prompts(path: Path = PROMPTS) -> dict[str, dict[str, tuple[PromptPair, ...]]]:
+    """The sets of prompts by name, and by language in them.
+
+    Raises:
+        TaskError: naming file and set, for a set without English, a language with fewer than `MIN_PAIRS`
+            pairs or with a text twice, or what is no pair.
+    """
+    return {name: _prompts(f"{path.name}: set {name}", content) for name, content in _read(path).items()}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise TaskError(f"{path.name}: not a TOML file: {error}") from error
+
+
+def _tables(path: Path, kind: str) -> list[tuple[str, dict[str, Any]]]:
+    """The tables of one kind, each with words that say where it is; no name twice."""
+    content = _read(path)
+    if set(content) - {"task", "transfer"} or not all(isinstance(rows, list) for rows in content.values()):
+        raise TaskError(
+            f"{path.name}: write one [[task]] table a task, one [[transfer]] table a transfer, nothing else at the top"
+        )
+    tables = []
+    seen: set[str] = set()
+    for number, row in enumerate(content.get(kind, []), 1):
+        name = str(row.get("name", "no name"))
+        where = f"{path.name}: {kind} {number} ({name})"
+        if name in seen and "name" in row:
+            raise TaskError(f"{where}: this name is used before; rename one")
+        seen.add(name)
+        tables.append((where, row))
+    return tables
+
+
+def _check_row(where: str, row: Mapping[str, Any], kind: type[Task] | type[Transfer]) -> None:
+    known = {f.name for f in fields(kind)}
     if unknown := sorted(set(row) - known):
         raise TaskError(f"{where}: unknown field {', '.join(unknown)}; the fields are {', '.join(sorted(known))}")
     if missing := sorted(known - {"cutoff"} - set(row)):
         raise TaskError(f"{where}: field {', '.join(missing)} is missing")
-    for name in sorted(set(row) - {"prompts"}):
+    for name in sorted(set(row) - {"corpora"}):
         if not isinstance(row[name], str) or (name != "cutoff" and not row[name].strip()):
-            raise TaskError(f"{where}: {name} must be a text that is not empty, not {row[name]!r}")
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", row["name"]):
+            hint = "; pairs go into prompts.toml, here stands the name of their set" if name == "prompts" else ""
+            raise TaskError(f"{where}: {name} must be a text that is not empty, not {row[name]!r}{hint}")
+    if not _NAME.fullmatch(row["name"]):
         raise TaskError(f"{where}: a name is a file name: small letters, digits, - and _")
     for name, allowed in (("group", GROUPS), ("track", TRACKS), ("unit", UNITS), ("source", sources.SOURCES)):
-        if row[name] not in allowed:
+        if name in known and row[name] not in allowed:
             raise TaskError(f"{where}: {name} is {row[name]!r}, but must be one of {', '.join(allowed)}")
     for name in ("positive", "negative"):
         _check_condition(where, name, row[name])
-    return Task(**{**row, "prompts": _prompts(where, row["prompts"])})
 
 
 def _check_condition(where: str, name: str, condition: str) -> None:
@@ -175,18 +287,22 @@ def _check_condition(where: str, name: str, condition: str) -> None:
         raise TaskError(f"{where}: {name} must be one SQL condition, without a semicolon")
 
 
-def _prompts(where: str, prompts: object) -> dict[str, tuple[PromptPair, ...]]:
-    if not isinstance(prompts, dict) or "en" not in prompts:
-        raise TaskError(f"{where}: prompts must have the language en: prompts = {{en = [[negative, positive]]}}")
+def _prompts(where: str, content: object) -> dict[str, tuple[PromptPair, ...]]:
+    if not isinstance(content, dict) or "en" not in content:
+        raise TaskError(f"{where}: it must have the language en: en = [[negative, positive], ...]")
     checked: dict[str, tuple[PromptPair, ...]] = {}
-    for language, pairs in prompts.items():
-        if not isinstance(pairs, list) or not pairs:
-            raise TaskError(f"{where}: prompts.{language} is empty; give at least one [negative, positive] pair")
+    for language, pairs in content.items():
+        if not _LANGUAGE.fullmatch(language):
+            raise TaskError(f"{where}: a language is two or three small letters, not {language!r}")
+        if not isinstance(pairs, list) or len(pairs) < MIN_PAIRS:
+            raise TaskError(f"{where}: {language} must have at least {MIN_PAIRS} pairs [negative, positive]")
         for pair in pairs:
-            texts = isinstance(pair, list) and len(pair) == 2 and all(isinstance(t, str) and t.strip() for t in pair)
-            if not texts or pair[0] == pair[1]:
-                raise TaskError(f"{where}: prompts.{language} has {pair!r}, not a pair [negative, positive]")
-        checked[language] = tuple((str(negative), str(positive)) for negative, positive in pairs)
+            if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(t, str) and t.strip() for t in pair)):
+                raise TaskError(f"{where}: {language} has {pair!r}, not a pair [negative, positive] of texts")
+        texts = [text for pair in pairs for text in pair]
+        if twice := sorted({text for text in texts if texts.count(text) > 1}):
+            raise TaskError(f"{where}: {language} says {twice[0]!r} twice; every text must be another")
+        checked[language] = tuple((negative, positive) for negative, positive in pairs)
     return checked
 
 

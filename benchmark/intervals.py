@@ -43,7 +43,7 @@ LEVEL = 95.0  # of the intervals, in percent
 COMPARISON_DRAWS = 10_000  # p cannot be below 2 / draws, and Holm multiplies it by the number of comparisons
 POWER = 0.8  # of `minimum_detectable`
 PSEUDO_MASS = 0.25  # of each of the four pseudo-speakers, in speakers
-DRAWS_AT_ONCE = 250  # of AUROC: [units, draws] stays within the cache
+DRAWS_AT_ONCE = 125  # of AUROC: [units, draws] stays within the cache
 
 Interval = tuple[float, float]
 
@@ -75,6 +75,30 @@ def _draws(corpus: str, speakers: tuple[str, ...], n_draws: int) -> Numbers:
     return weights
 
 
+def drawn_counts(
+    corpus: str, speakers: tuple[str, ...], counts: Counts, n_draws: int = DRAWS, everyone: tuple[str, ...] = ()
+) -> Numbers:
+    """The confusion counts of each draw, pseudo-speakers among them: [n_draws, embedders, 4].
+
+    Args:
+        corpus: of the task.
+        speakers: those of the task, sorted.
+        counts: [speakers, embedders, 4], from `confusion_by_speaker`. Without the middle axis for one embedder;
+            the result has none then, either.
+        n_draws: of the bootstrap.
+        everyone: the speakers of all tasks of the corpus, sorted, when several are to be drawn together.
+    """
+    weights = draws(corpus, everyone or speakers, n_draws)
+    if everyone and everyone != speakers:
+        column = {speaker: i for i, speaker in enumerate(everyone)}
+        weights = weights[:, [column[speaker] for speaker in speakers]]
+    by_embedder = counts.reshape(len(speakers), -1, 4)
+    drawn = (weights @ by_embedder.reshape(len(speakers), -1)).reshape(n_draws, -1, 4)
+    for i in range(by_embedder.shape[1]):
+        drawn[:, i] += pseudo_speakers(corpus, speakers, by_embedder[:, i], n_draws)
+    return np.asarray(drawn.reshape(n_draws, *counts.shape[1:]), dtype=np.float64)
+
+
 def pseudo_speakers(corpus: str, speakers: tuple[str, ...], counts: Counts, n_draws: int = DRAWS) -> Numbers:
     """The counts that the four pseudo-speakers of a task add to each draw: [n_draws, 4].
 
@@ -84,31 +108,16 @@ def pseudo_speakers(corpus: str, speakers: tuple[str, ...], counts: Counts, n_dr
         counts: [speakers, 4] of one embedder; seed the half that is its own.
         n_draws: of the bootstrap.
     """
-    labels = counts[:, :2] + counts[:, 2:]  # tp + fn and fp + tn
-    halves = [
-        _generator(corpus, *speakers, content).gamma(PSEUDO_MASS / 2, 1.0, (n_draws, 4))
-        for content in (labels.round(6).tobytes(), counts.round(6).tobytes())
-    ]
-    return np.asarray((halves[0] + halves[1]) * counts.sum() / len(speakers), dtype=np.float64)
+    labels = (counts[:, :2] + counts[:, 2:]).round(6)  # fractions add up to whole numbers but for rounding
+    own = np.ascontiguousarray(counts).round(6)
+    units = counts.sum() / len(speakers)
+    halves = [_half(corpus, speakers, content.tobytes(), n_draws) for content in (labels, own)]
+    return np.asarray(units * (halves[0] + halves[1]), dtype=np.float64)
 
 
-def drawn_counts(
-    corpus: str, speakers: tuple[str, ...], counts: Counts, n_draws: int = DRAWS, everyone: tuple[str, ...] = ()
-) -> Numbers:
-    """The confusion counts of each draw: [n_draws, 4].
-
-    Args:
-        corpus: of the task.
-        speakers: those of the task, sorted.
-        counts: [speakers, 4], from `confusion_by_speaker`.
-        n_draws: of the bootstrap.
-        everyone: the speakers of all tasks of the corpus, sorted, when several are to be drawn together.
-    """
-    weights = draws(corpus, everyone or speakers, n_draws)
-    if everyone and everyone != speakers:
-        column = {speaker: i for i, speaker in enumerate(everyone)}
-        weights = weights[:, [column[speaker] for speaker in speakers]]
-    return np.asarray(weights @ counts + pseudo_speakers(corpus, speakers, counts, n_draws), dtype=np.float64)
+@lru_cache(maxsize=64)  # the embedders of a task follow each other
+def _half(corpus: str, speakers: tuple[str, ...], content: bytes, n_draws: int) -> Numbers:
+    return _generator(corpus, *speakers, content).gamma(PSEUDO_MASS / 2, 1.0, (n_draws, 4))
 
 
 def drawn_auroc(predictions: pl.DataFrame, corpus: str, n_draws: int = DRAWS) -> Numbers:
@@ -132,13 +141,12 @@ def drawn_auroc(predictions: pl.DataFrame, corpus: str, n_draws: int = DRAWS) ->
     drawn = np.empty(n_draws)
     for start in range(0, n_draws, DRAWS_AT_ONCE):
         at = slice(start, start + DRAWS_AT_ONCE)
-        of_speaker = np.ascontiguousarray(weights[at].T)
-        negatives = np.zeros((len(low_to_high) + 1, of_speaker.shape[1]))
+        of_speaker = np.ascontiguousarray(weights[at].T, dtype=np.float32)  # rounding: below 1e-5 of the AUROC
+        negatives = np.zeros((len(low_to_high) + 1, of_speaker.shape[1]), dtype=np.float32)
         np.cumsum(of_speaker[low_to_high], axis=0, out=negatives[1:])
-        beaten = negatives[below]
-        beaten += negatives[up_to]
+        beaten = (negatives[below] + negatives[up_to]) / 2  # a tie is half a win
         positives = of_speaker[positive]
-        won = np.einsum("ub,ub->b", positives, beaten) / 2
+        won = np.einsum("ub,ub->b", positives, beaten).astype(np.float64)
         n_positive, n_negative = positives.sum(axis=0), negatives[-1]
         tp, fp, fn, tn = pseudo[at].T
         won += tp * (n_negative + tn + fp / 2) + tn * (n_positive + fn / 2)
@@ -151,10 +159,48 @@ def interval(values: Numbers, observed: float | None = None) -> Interval:
 
     A perfect score does: no draw with a pseudo-speaker is quite perfect.
     """
-    low, high = np.percentile(values, [(100 - LEVEL) / 2, (100 + LEVEL) / 2])
-    if observed is not None:
-        low, high = min(low, observed), max(high, observed)
+    low, high = limits(values, None if observed is None else np.asarray(observed))
     return float(low), float(high)
+
+
+def limits(values: Numbers, observed: Numbers | None = None) -> tuple[Numbers, Numbers]:
+    """As `interval`, of many at once: values [..., draws] and observed [...] to low and high [...]."""
+    low, high = np.percentile(values, [(100 - LEVEL) / 2, (100 + LEVEL) / 2], axis=-1)
+    return (low, high) if observed is None else (np.minimum(low, observed), np.maximum(high, observed))
+
+
+def p_values(differences: Numbers) -> Numbers:
+    """Two-sided, from drawn differences [..., draws] to [...].
+
+    Twice the smaller share of draws on one side of 0, each side counted with one draw more than was seen
+    (Davison & Hinkley 1997, 4.2), at most 1.
+    """
+    seen = np.minimum((differences <= 0).sum(axis=-1), (differences >= 0).sum(axis=-1))
+    return np.asarray(np.minimum(1.0, 2 * (seen + 1) / (differences.shape[-1] + 1)))
+
+
+def unbiased_macro_f1(counts: Counts) -> Numbers:
+    """Macro-F1 less its bias by the jackknife: counts [speakers, ..., 4] to [...].
+
+    Speakers without whom a class would be empty are not left out: a task is only scored where both occur.
+    """
+    total = counts.sum(axis=0)
+    without = total - counts
+    whole = (without[..., :2] + without[..., 2:] > 0.5).all(axis=-1)
+    change = np.where(whole, macro_f1(without) - macro_f1(total), 0.0).sum(axis=0) / np.maximum(whole.sum(axis=0), 1)
+    return np.asarray(macro_f1(total) - (len(counts) - 1) * change)
+
+
+def centred(means: Numbers, unbiased: Numbers, n_tasks: Numbers | int) -> Numbers:
+    """Drawn means over n tasks, moved by the share 1 - 1/n to what they should be on average.
+
+    Args:
+        means: [..., draws].
+        unbiased: [...], mean of `unbiased_macro_f1` over the same tasks.
+        n_tasks: [...] or one number.
+    """
+    by = (1 - 1 / np.asarray(n_tasks)) * (unbiased - means.mean(axis=-1))
+    return np.asarray(means + by[..., None], dtype=np.float64)
 
 
 def of_macro_f1(predictions: pl.DataFrame, corpus: str, n_draws: int = DRAWS) -> tuple[float, float, float]:
@@ -175,7 +221,7 @@ def mean_macro_f1(
 ) -> tuple[float, float, float]:
     """Mean macro-F1 over tasks, with the interval (mean, low, high); see `paired_difference`."""
     observed, drawn = _mean_over_tasks([predictions], tasks, n_draws)
-    return (float(observed[0]), *interval(drawn[:, 0], float(observed[0])))
+    return (float(observed[0]), *interval(drawn[0], float(observed[0])))
 
 
 def paired_difference(
@@ -197,7 +243,7 @@ def paired_difference(
     """
     observed, drawn = _mean_over_tasks([a, b], tasks, n_draws)
     difference = float(observed[0] - observed[1])
-    return (difference, *interval(drawn[:, 0] - drawn[:, 1], difference))
+    return (difference, *interval(drawn[0] - drawn[1], difference))
 
 
 def compare_all(
@@ -208,9 +254,8 @@ def compare_all(
 ) -> pl.DataFrame:
     """Paired differences of the mean macro-F1 between embedders, corrected for their number.
 
-    ``p`` is two-sided, from the draws: twice the smaller share of draws on one side of 0, each counted with
-    one more than were seen (Davison & Hinkley 1997, 4.2), at most 1. ``p_adjusted`` is Holm's (1979)
-    step-down correction over all rows, so that the chance of one false "separable" is at most 5 %.
+    ``p`` is `p_values`; ``p_adjusted`` is Holm's (1979) step-down correction over all rows, so that the chance
+    of a single false "separable" among them is at most 5 %.
 
     Args:
         predictions: by embedder and task name, all of the same units.
@@ -234,18 +279,18 @@ def compare_all(
     if not pairs:
         return pl.DataFrame(schema=_COMPARISONS)
     observed, drawn = _mean_over_tasks(list(predictions.values()), tasks, n_draws)
-    differences = [drawn[:, i] - drawn[:, j] for i, j in pairs]
-    p = np.array([_p_value(one) for one in differences])
+    first, second = np.array(pairs).T
+    difference, differences = observed[first] - observed[second], drawn[first] - drawn[second]
+    low, high = limits(differences, difference)
+    p = p_values(differences)
     adjusted = holm(p)
-    seen = [float(observed[i] - observed[j]) for i, j in pairs]
-    intervals = [interval(one, value) for one, value in zip(differences, seen, strict=True)]
     return pl.DataFrame(
         {
-            "a": [names[i] for i, _ in pairs],
-            "b": [names[j] for _, j in pairs],
-            "difference": seen,
-            "low": [low for low, _ in intervals],
-            "high": [high for _, high in intervals],
+            "a": [names[i] for i in first],
+            "b": [names[i] for i in second],
+            "difference": difference,
+            "low": low,
+            "high": high,
             "p": p,
             "p_adjusted": adjusted,
             "separable": adjusted < 1 - LEVEL / 100,
@@ -284,44 +329,25 @@ def minimum_detectable(a: pl.DataFrame, b: pl.DataFrame, corpus: str, n_draws: i
     return float((norm.ppf((1 + LEVEL / 100) / 2) + norm.ppf(POWER)) * (drawn[0] - drawn[1]).std())
 
 
-def _p_value(differences: Numbers) -> float:
-    seen = min((differences <= 0).sum(), (differences >= 0).sum())
-    return min(1.0, 2 * (int(seen) + 1) / (len(differences) + 1))
-
-
 def _mean_over_tasks(
     predictions: Sequence[Mapping[str, pl.DataFrame]], tasks: Sequence[Task], n_draws: int
 ) -> tuple[Numbers, Numbers]:
-    """Mean macro-F1 over tasks of each embedder: as observed [embedders], and of each draw [n_draws, embedders]."""
-    observed, bias, drawn = (
-        np.zeros(shape) for shape in (len(predictions), len(predictions), (n_draws, len(predictions)))
-    )
+    """Mean macro-F1 over tasks of each embedder: as observed [embedders], and of each draw [embedders, n_draws]."""
+    size = len(predictions)
+    observed, unbiased, drawn = np.zeros(size), np.zeros(size), np.zeros((size, n_draws))
     for corpus in sorted({task.corpus for task in tasks}):
         of_corpus = [task for task in tasks if task.corpus == corpus]
         for task in of_corpus:
             _refuse_other_units(f"task {task.name}: ", [one[task.name] for one in predictions])
         everyone = _speakers([predictions[0][task.name] for task in of_corpus])
         for task in of_corpus:
-            for i, one in enumerate(predictions):
-                speakers, counts = confusion_by_speaker(one[task.name])
-                observed[i] += float(macro_f1(counts.sum(axis=0)))
-                bias[i] += jackknife_bias(counts)
-                drawn[:, i] += macro_f1(drawn_counts(corpus, speakers, counts, n_draws, everyone))
-    observed, bias, drawn = observed / len(tasks), bias / len(tasks), drawn / len(tasks)
-    return observed, drawn + (1 - 1 / len(tasks)) * (observed - bias - drawn.mean(axis=0))
-
-
-def jackknife_bias(counts: Counts) -> float:
-    """Bias of the macro-F1 of counts [speakers, 4], by leaving each speaker out once.
-
-    Speakers without whom a class would be empty do not count: a task is only scored where both occur.
-    """
-    total = counts.sum(axis=0)
-    without = total - counts
-    whole = (without[:, [0, 1]] + without[:, [2, 3]] > 0.5).all(axis=1)
-    if not whole.any():
-        return 0.0
-    return float((len(counts) - 1) * (macro_f1(without[whole]).mean() - macro_f1(total)))
+            confusions = [confusion_by_speaker(one[task.name]) for one in predictions]
+            counts = np.stack([counts for _, counts in confusions], axis=1)
+            observed += macro_f1(counts.sum(axis=0))
+            unbiased += unbiased_macro_f1(counts)
+            drawn += macro_f1(drawn_counts(corpus, confusions[0][0], counts, n_draws, everyone)).T
+    n = len(tasks)
+    return observed / n, centred(drawn / n, unbiased / n, n)
 
 
 def _speakers(frames: Sequence[pl.DataFrame]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from benchmark.confusion import Counts, Numbers, confusion_by_speaker, f1, macro_f1
-from benchmark.intervals import DRAWS, drawn_auroc, draws, interval
+from benchmark.intervals import DRAWS, drawn_auroc, drawn_counts, interval
 
 __all__ = ["Counts", "Groups", "Metrics", "Numbers", "by_group", "confusion_by_speaker", "f1", "macro_f1", "measure"]
 
@@ -71,24 +71,27 @@ def measure(predictions: pl.DataFrame, corpus: str, n_draws: int = DRAWS) -> Met
     y = predictions["y"].to_numpy()
     speakers, counts = confusion_by_speaker(predictions)
     total = counts.sum(axis=0)
-    drawn = draws(corpus, speakers, n_draws) @ counts
+    drawn = drawn_counts(corpus, speakers, counts, n_draws)
     tp, fp, fn, tn = total.tolist()
     n, n_positive = len(y), int(y.sum())
     prevalence = n_positive / n
     always_yes_f1 = 2 * prevalence / (1 + prevalence)
     random_f1 = _prior_random_f1(n, n_positive)
-    (f1_low, f1_high), (macro_low, macro_high) = interval(f1(drawn)), interval(macro_f1(drawn))
-    auroc_low, auroc_high = interval(drawn_auroc(predictions, corpus, n_draws))
+    seen_f1, seen_macro_f1 = float(f1(total)), float(macro_f1(total))
+    auroc = float(roc_auc_score(y, predictions["score"].to_numpy()))
+    f1_low, f1_high = interval(f1(drawn), seen_f1)
+    macro_low, macro_high = interval(macro_f1(drawn), seen_macro_f1)
+    auroc_low, auroc_high = interval(drawn_auroc(predictions, corpus, n_draws), auroc)
     brier, calibration = _of_probabilities(predictions)
     return Metrics(
-        f1=float(f1(total)),
+        f1=seen_f1,
         f1_low=f1_low,
         f1_high=f1_high,
-        macro_f1=float(macro_f1(total)),
+        macro_f1=seen_macro_f1,
         macro_f1_low=macro_low,
         macro_f1_high=macro_high,
         balanced_accuracy=(tp / (tp + fn) + tn / (tn + fp)) / 2,
-        auroc=float(roc_auc_score(y, predictions["score"].to_numpy())),
+        auroc=auroc,
         auroc_low=auroc_low,
         auroc_high=auroc_high,
         brier=brier,

@@ -2,9 +2,9 @@ import numpy as np
 import polars as pl
 import pytest
 from sklearn import metrics as sk
+from sklearn.calibration import calibration_curve
 
-from benchmark import intervals, metrics
-from benchmark.task import Task
+from benchmark import metrics
 
 
 def predictions(y: np.ndarray, score: np.ndarray, person: np.ndarray) -> pl.DataFrame:
@@ -14,7 +14,7 @@ def predictions(y: np.ndarray, score: np.ndarray, person: np.ndarray) -> pl.Data
             "person": person.astype(str),
             "y": y.astype(np.int8),
             "score": score,
-            "predicted": (score > 0).astype(np.int8),
+            "predicted": (score > 0).astype(np.float64),
         }
     )
 
@@ -24,10 +24,6 @@ def made_up(seed: int, n: int = 120, speakers: int = 24, effect: float = 1.0) ->
     person = np.arange(n) % speakers
     y = (person % 3 == 0).astype(int)
     return predictions(y, effect * (y - 0.5) + rng.standard_normal(n), person)
-
-
-def task(name: str, corpus: str) -> Task:
-    return Task(name, "health", "paper", corpus, "a", "b", "utterance", "-", {"en": (("x", "y"),)})
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -44,6 +40,8 @@ def test_numbers_agree_with_sklearn(seed: int) -> None:
     assert (found.n, found.n_speakers) == (120, 24)
     assert found.predicted_positive_rate == pytest.approx(predicted.mean())
     assert found.macro_f1_low < found.macro_f1 < found.macro_f1_high
+    assert found.f1_low < found.f1 < found.f1_high
+    assert found.auroc_low < found.auroc < found.auroc_high
 
 
 def test_always_yes_earns_two_thirds_on_balanced_classes() -> None:
@@ -61,71 +59,96 @@ def test_a_draw_without_a_class_counts_as_in_sklearn(y: list[int], predicted: li
     assert float(metrics.macro_f1(counts.sum(axis=0))) == pytest.approx(expected)
 
 
-def test_the_bootstrap_equals_resampling_the_rows() -> None:
-    frame = made_up(3)
+def test_counts_add_up_the_shares_of_the_repeats() -> None:
+    frame = predictions(np.array([1, 1, 0, 0]), np.zeros(4), np.array(["b", "a", "a", "b"]))
+    frame = frame.with_columns(predicted=pl.Series([0.75, 1.0, 0.25, 0.0]))
     speakers, counts = metrics.confusion_by_speaker(frame)
-    weights = intervals.draws("toy", speakers, 3)
-    fast = metrics.macro_f1(weights @ counts)
-    for weight, value in zip(weights, fast, strict=True):
-        parts = [
-            frame.filter(person=who) for who, times in zip(speakers, weight, strict=True) for _ in range(int(times))
-        ]
-        drawn = pl.concat(parts)
-        assert value == pytest.approx(sk.f1_score(drawn["y"], drawn["predicted"], average="macro"))
+    assert speakers == ("a", "b")
+    assert counts.tolist() == [[1.0, 0.25, 0.0, 0.75], [0.75, 0.0, 0.25, 1.0]]
+    found = metrics.measure(frame, "toy", n_draws=50)
+    assert found.predicted_positive_rate == 0.5
+    assert found.balanced_accuracy == pytest.approx((1.75 / 2 + 1.75 / 2) / 2)
+    assert found.f1 == pytest.approx(2 * 1.75 / (2 * 1.75 + 0.25 + 0.25))
 
 
-def test_draws_are_shared_by_tasks_on_the_same_speakers_only() -> None:
-    speakers = ("a", "b", "c", "d", "e")
-    assert (intervals.draws("toy", speakers, 20).sum(axis=1) == 5).all()
-    assert np.array_equal(intervals.draws("toy", speakers, 20), intervals.draws("toy", speakers, 20))
-    assert not np.array_equal(intervals.draws("toy", speakers, 20), intervals.draws("other", speakers, 20))
+@pytest.mark.parametrize("seed", range(3))
+def test_calibration_agrees_with_sklearn(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    probability = rng.random(200)
+    y = (rng.random(200) < probability**2).astype(int)
+    frame = predictions(y, probability - 0.5, np.arange(200)).with_columns(probability=pl.Series(probability))
+    found = metrics.measure(frame, "toy", n_draws=50)
+    assert found.brier == pytest.approx(sk.brier_score_loss(y, probability))
+    shares, means = calibration_curve(y, probability, n_bins=10, strategy="quantile")
+    assert found.calibration_error == pytest.approx(np.abs(shares - means).mean())  # 20 units in each bin
+    assert found.calibration_error > 0.1
 
 
-def test_intervals_over_speakers_cover_and_over_clips_do_not() -> None:
-    """30 speakers x 20 clips whose errors are the speaker's: the nominal 95 % must hold by speaker."""
-
-    def simulate(rng: np.random.Generator, speakers: int) -> np.ndarray:
-        """Confusion counts [speakers, clips, 4] of speakers who are each mostly right or mostly wrong."""
-        y = (np.arange(speakers) % 2 == 0)[:, None]
-        right = rng.random((speakers, 20)) < rng.beta(0.7, 0.3, speakers)[:, None]
-        yes = y == right
-        return np.stack([y & yes, ~y & yes, y & ~yes, ~y & ~yes], axis=-1).astype(float)
-
-    rng = np.random.default_rng(0)
-    truth = float(metrics.macro_f1(simulate(rng, 20_000).sum(axis=(0, 1))))
-    covered = np.zeros(2)
-    for trial in range(200):
-        counts = simulate(rng, 30)
-        for i, units in enumerate((counts.sum(axis=1), counts.reshape(-1, 4))):
-            names = tuple(map(str, range(len(units))))
-            low, high = intervals.interval(metrics.macro_f1(intervals.draws(str(trial), names, 200) @ units))
-            covered[i] += low <= truth <= high
-    by_speaker, by_clip = covered / 200
-    assert 0.88 <= by_speaker <= 0.99
-    assert by_clip < 0.75
+def test_calibration_does_not_depend_on_the_order_of_equal_probabilities() -> None:
+    y = np.array([1] * 10 + [0] * 30)
+    frame = predictions(y, np.zeros(40), np.arange(40)).with_columns(probability=pl.lit(0.25))
+    assert metrics.measure(frame, "toy", n_draws=50).calibration_error == pytest.approx(0.0)
 
 
-def test_paired_difference_sees_what_single_intervals_hide() -> None:
-    rng = np.random.default_rng(1)
-    tasks = [task("one", "toy"), task("two", "toy")]
-    good, slightly_worse = {}, {}
-    for i, name in enumerate(("one", "two")):
-        frame = made_up(i, n=300, speakers=60)
-        worse = frame["score"].to_numpy().copy()
-        right = np.flatnonzero((worse > 0) == (frame["y"].to_numpy() == 1))
-        worse[rng.choice(right, 25, replace=False)] *= -1
-        good[name] = frame
-        slightly_worse[name] = predictions(frame["y"].to_numpy(), worse, frame["person"].to_numpy())
-    difference, low, high = intervals.paired_difference(good, slightly_worse, tasks)
-    mean_good, mean_low, _ = intervals.mean_macro_f1(good, tasks)
-    mean_worse, _, worse_high = intervals.mean_macro_f1(slightly_worse, tasks)
-    assert difference == pytest.approx(mean_good - mean_worse)
-    assert 0 < low < difference < high
-    assert mean_low < worse_high  # unpaired, the two intervals overlap
-    assert intervals.paired_difference(good, good, tasks) == (0.0, 0.0, 0.0)
-
-
-def test_paired_difference_refuses_other_units() -> None:
+def test_without_probabilities_there_is_no_calibration() -> None:
     frame = made_up(0)
-    with pytest.raises(ValueError, match="different units"):
-        intervals.paired_difference({"one": frame}, {"one": frame.head(100)}, [task("one", "toy")])
+    for without in (frame, frame.with_columns(probability=pl.lit(None, pl.Float64()))):
+        found = metrics.measure(without, "toy", n_draws=50)
+        assert found.brier is None and found.calibration_error is None
+
+
+@pytest.mark.parametrize(("n", "positives"), [(12, 3), (40, 20), (7, 6)])
+def test_prior_random_is_the_mean_of_guesses(n: int, positives: int) -> None:
+    y = np.array([1] * positives + [0] * (n - positives))
+    yes = np.random.default_rng(0).random((20_000, n)) < positives / n
+    counts = np.stack([(y * yes).sum(1), ((1 - y) * yes).sum(1), (y * ~yes).sum(1), ((1 - y) * ~yes).sum(1)], axis=-1)
+    found = metrics.measure(predictions(y, np.ones(n), np.arange(n)), "toy", n_draws=50)
+    assert found.prior_random_f1 == pytest.approx(metrics.f1(counts).mean(), abs=0.01)
+    assert found.prior_random_macro_f1 == pytest.approx(metrics.macro_f1(counts).mean(), abs=0.01)
+
+
+def grouped(sizes: dict[str | None, int]) -> pl.DataFrame:
+    groups = [name for name, n in sizes.items() for _ in range(n)]
+    y = np.arange(len(groups)) % 2
+    score = np.where(np.arange(len(groups)) % 5 == 0, -1.0, 1.0) * (y - 0.5)  # every fifth is wrong
+    return predictions(y, score, np.arange(len(groups))).with_columns(sex=pl.Series(groups, dtype=pl.String()))
+
+
+def test_groups_are_measured_alone() -> None:
+    frame = grouped({"female": 20, "male": 16, None: 12})
+    frame = frame.with_columns(predicted=pl.when(pl.col("sex") == "male").then(1.0).otherwise(pl.col("predicted")))
+    found = metrics.by_group(frame, "sex")
+    assert found.rows["group"].to_list() == ["female", "male"] and found.n_hidden == 0
+    assert found.rows["n_speakers"].to_list() == found.rows["n"].to_list() == [20, 16]
+    for row in found.rows.iter_rows(named=True):
+        part = frame.filter(sex=row["group"])
+        y, predicted = part["y"].to_numpy(), part["predicted"].to_numpy()
+        assert row["macro_f1"] == pytest.approx(sk.f1_score(y, predicted, average="macro", zero_division=0))
+        assert row["tpr"] == pytest.approx(sk.recall_score(y, predicted))
+        assert row["fpr"] == pytest.approx(1 - sk.recall_score(y, predicted, pos_label=0))
+        assert row["prevalence"] == 0.5
+    assert found.gap == pytest.approx(found.rows["macro_f1"][0] - 1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shown", "hidden"),
+    [
+        ({"female": 20, "male": 9}, [], 2),  # 9 beside the 20 would follow from the numbers of all
+        ({"female": 20, "male": 10, "other": 3, None: 8}, ["female", "male"], 1),
+        ({"female": 20, "male": 10, "other": 3}, [], 3),
+        ({"female": 20}, [], 0),
+        ({"female": 9, "male": 9}, [], 2),
+    ],
+)
+def test_small_groups_are_hidden(sizes: dict[str | None, int], shown: list[str], hidden: int) -> None:
+    found = metrics.by_group(grouped(sizes), "sex")
+    assert (found.rows["group"].to_list(), found.n_hidden) == (shown, hidden)
+    assert (found.gap is None) == (len(shown) < 2)
+
+
+def test_a_group_without_a_class_has_no_macro_f1() -> None:
+    frame = grouped({"female": 20, "male": 20})
+    frame = frame.with_columns(y=pl.when(pl.col("sex") == "male").then(1).otherwise(pl.col("y")).cast(pl.Int8()))
+    found = metrics.by_group(frame, "sex")
+    assert found.rows["macro_f1"].null_count() == 1 and found.rows["fpr"].null_count() == 1
+    assert found.gap is None

@@ -121,7 +121,7 @@ def table(scores: Sequence[Score]) -> pl.DataFrame:
     columns = _columns()
     rows = []
     for score in scores:
-        row = asdict(score)
+        row = vars(score)
         hashes = {f"hash_{name}": score.hashes.get(name, "") for name in HASHES}
         rows.append({name: _json_of_mapping(row[name]) for name in columns if name in row} | hashes)
     return pl.DataFrame(rows, schema=columns)
@@ -152,7 +152,7 @@ def document(
         "software": {"name": "slap", "version": citation.software_version()},
         "synthetic": any(score.synthetic for score in results.scores.values()),
         "tasks": [{name: value for name, value in asdict(task).items() if name != "prompts"} for task in results.tasks],
-        "scores": [asdict(score) for score in results.scores.values()],
+        "scores": [vars(score) for score in results.scores.values()],
         "means": [
             {"track": track, "stratum": stratum, "embedder": embedder, "mode": mode, **asdict(mean)}
             for track in results.tracks
@@ -195,7 +195,7 @@ def _task_result(score: Score, languages: list[str]) -> dict[str, Any]:
     """A result as `mteb.TaskResult.to_disk` writes it; null for what mteb measures of itself."""
     plain = {
         name: value
-        for name, value in asdict(score).items()
+        for name, value in vars(score).items()
         if isinstance(value, (int, float)) and name not in (*OOD, "f1")
     }
     return {

@@ -149,6 +149,25 @@ def trace(score: str) -> None:
 
 
 @main.command()
+@click.argument("first", metavar="RUN")
+@click.argument("second", metavar="RUN")
+def compare(first: str, second: str) -> None:
+    """Compare two runs on the same speakers, and say what differs in where their numbers come from.
+
+    A RUN is an embedder of this warehouse (`slap compare slap control`), another warehouse's folder (`slap compare
+    slap ../old/warehouse`: the embedder of that name there), or <folder>:<embedder>. Two folders: every embedder that
+    both have.
+    """
+    from benchmark import compare as comparing
+
+    try:
+        found = comparing.compare(first, second, _settings(None).warehouse)
+    except comparing.CompareError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo("\n\n".join(map(comparing.describe, found)))
+
+
+@main.command()
 @click.argument("corpus")
 @click.argument("speaker")
 @click.option("--dry-run", is_flag=True, help="show what would go, and change nothing")

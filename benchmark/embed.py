@@ -82,10 +82,13 @@ def embeddings_folder(embedder: Embedder, out: Path, *, window_s: float = WINDOW
     return out / f"{embedder.name}-{embedder.fingerprint[:12]}{'' if usual else f'-{window_s:g}s-{hop_s:g}s'}"
 
 
-def shard_hash(shard: Path) -> str:
-    """SHA-256 of a tar, read once a process as long as its size and time stay the same."""
-    state = shard.stat()
-    return _file_hash(shard, state.st_size, state.st_mtime_ns)
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, read once a process as long as its size and time stay the same."""
+    state = path.stat()
+    return _file_hash(path, state.st_size, state.st_mtime_ns)
+
+
+shard_hash = file_hash
 
 
 @lru_cache(maxsize=4096)

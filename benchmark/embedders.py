@@ -24,6 +24,10 @@ class EmbedderError(ValueError):
     """An embedder broke one of the promises; the message names embedder and promise."""
 
 
+class AbsentError(RuntimeError):
+    """An embedder cannot be made here; the message names the package or weights, and where they are looked for."""
+
+
 class Embedder(Protocol):
     """Anything that turns speech into vectors.
 

@@ -40,8 +40,11 @@ class Embedder(Protocol):
 
     name: str
     fingerprint: str
-    sample_rate: int
-    trained_on: Mapping[str, Sequence[str]]
+
+    @property
+    def sample_rate(self) -> int: ...  # noqa: D102 - see above
+    @property
+    def trained_on(self) -> Mapping[str, Sequence[str]]: ...  # noqa: D102
 
     def embed_audio(self, waves: Sequence[Wave]) -> Vectors:
         """Vectors [n, d] of n mono waves in [-1, 1] of any lengths: what the probe sees."""

@@ -319,10 +319,12 @@ class OfHub(InPieces):
 @contextmanager
 def _quiet() -> Iterator[None]:
     """transformers lists every array of a decoder that is not loaded; that is as it should be."""
+    import logging as levels
+
     from transformers.utils import logging
 
     before = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
+    logging.set_verbosity(levels.ERROR)
     try:
         yield
     finally:

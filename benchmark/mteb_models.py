@@ -88,8 +88,8 @@ class MtebEmbedder:
         from mteb import get_task
         from torch.utils.data import DataLoader
 
-        rows_of = _Rows(rows, kind)
-        loader = DataLoader(rows_of, batch_size=1, collate_fn=_columns)
+        rows_of: Any = _Rows(rows, kind)
+        loader: Any = DataLoader(rows_of, batch_size=1, collate_fn=_columns)
         asked = {"task_metadata": get_task("CREMA_D").metadata, "hf_split": "test", "hf_subset": "default"}
         found = self._model.encode(loader, show_progress_bar=False, **asked)
         return np.asarray(found, dtype=np.float32)

@@ -20,6 +20,7 @@ definitions = dg.Definitions(
         model.slap,
         model.control,
         *benchmark.embedding_assets,
+        benchmark.recording_features,
         benchmark.scores,
         benchmark.leaderboard,
     ],

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from benchmark import registry
 from pipelines.corpora._base import Corpus, corpora, recipes
 from pipelines.corpora._vocabulary import nearest
 from slap_model import config
@@ -39,6 +40,7 @@ class Settings:
     train_on: tuple[str, ...] = ("train",)  # roles of the corpora that are trained on
     only: tuple[str, ...] = ()  # corpora to use; empty: all
     seed: int = 0
+    models: Path | None = None  # models downloaded by hand, as <owner>/<model>; None: the hub's cache
 
     @property
     def corpora(self) -> dict[str, Corpus]:
@@ -102,6 +104,10 @@ class Settings:
 def from_environment(mode: Mode, environment: Mapping[str, str] = os.environ) -> Settings:
     """Settings from ``SLAP_RAW``, ``SLAP_WAREHOUSE``, ``SLAP_CONFIG``, ``SLAP_SET``, ``SLAP_SCALE`` and ``SLAP_ONLY``.
 
+    ``SLAP_EMBEDDERS`` chooses who is on the board: names of `benchmark.registry.ENTRIES` with commas between, and
+    ``mteb:<name>``; it is read when the graph is loaded, and checked here. Without it: all that load from what is
+    installed. ``SLAP_MODELS`` is a folder of models that were downloaded by hand, as ``<owner>/<model>``.
+
     Raises:
         SettingsError: a real run without ``SLAP_RAW``, or a value that does not parse.
     """
@@ -127,7 +133,14 @@ def from_environment(mode: Mode, environment: Mapping[str, str] = os.environ) ->
         scale=scale,
         train_on=("train",) if mode == "demo" else ("train", "open"),
         only=tuple(filter(None, given("SLAP_ONLY").split(","))),
+        models=Path(given("SLAP_MODELS")).resolve() if given("SLAP_MODELS") else None,
     )
+    if settings.models is not None and not settings.models.is_dir():
+        raise SettingsError(f"SLAP_MODELS={given('SLAP_MODELS')!r} is no folder: it holds <owner>/<model> folders")
+    try:
+        registry.choose(given("SLAP_EMBEDDERS"))
+    except registry.RegistryError as error:
+        raise SettingsError(f"SLAP_EMBEDDERS: {error}") from error
     unknown = sorted(set(settings.only) - set(settings.corpora))
     if unknown:
         named = ", ".join(f"{name}{nearest(name, settings.corpora, ())}" for name in unknown)

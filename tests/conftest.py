@@ -14,6 +14,8 @@ from _pytest.terminal import TerminalReporter
 from pipelines.corpora._base import corpora
 
 os.environ.pop("SLAP_RAW", None)  # the tests are of the recipes, not of the cohorts that somebody has
+os.environ["SLAP_EMBEDDERS"] = "slap,control,untrained,mel-statistics,random,wavlm-base"  # the last one is absent
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks a network
 
 
 @pytest.fixture(autouse=True)

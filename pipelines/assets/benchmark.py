@@ -1,14 +1,17 @@
 """Embeddings, scores and the board."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+import json
+import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
 from tqdm import tqdm
 
+from benchmark import registry
+from benchmark.embedders import AbsentError, EmbedderError
 from benchmark.task import Task, load_tasks
 from pipelines import ingest, meta
 from pipelines.assets import common
@@ -17,65 +20,50 @@ from pipelines.resources import Slap
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
-    from benchmark.embedders import Embedder
     from benchmark.evaluate import Contender
 
-
-@dataclass(frozen=True)
-class Entry:
-    """An embedder on the board: what it is, what it needs, and how to make it (torch is imported only then)."""
-
-    about: str
-    needs: str  # the asset that must be there first
-    make: Callable[[Settings], "Embedder"]
+# Chosen when the graph is loaded, as the corpora are: one asset an embedder.
+EMBEDDERS = registry.choose(os.environ.get("SLAP_EMBEDDERS", ""))
 
 
-def _slap(settings: Settings, training: str) -> "Embedder":
-    from benchmark.embedders import SlapEmbedder
-
-    return SlapEmbedder(run_folder(settings, training), training)
-
-
-def _untrained(settings: Settings) -> "Embedder":
-    from benchmark.embedders import SlapEmbedder
-
-    return SlapEmbedder.untrained(run_folder(settings, "slap"))
+def asset_name(embedder: str) -> str:
+    """The name of an embedder's asset: Dagster takes letters, digits and underscores."""
+    return re.sub(r"[^A-Za-z0-9_]+", "_", embedder) + "_embeddings"
 
 
-def _baseline(_: Settings, name: str) -> "Embedder":
-    from benchmark import baselines
-
-    embedder: Embedder = getattr(baselines, name)()
-    return embedder
+def registry_context(settings: Settings) -> registry.Context:
+    """What the registry may ask for: this run's checkpoints, and the folder of models."""
+    return registry.Context(checkpoint=lambda training: run_folder(settings, training), models=settings.models)
 
 
-# A new model is one more row here, and a class with `embed_audio` (see benchmark/embedders.py).
-EMBEDDERS = {
-    "slap": Entry("SLAP as trained on this run's manifest", "slap", partial(_slap, training="slap")),
-    "control": Entry("the same training without language", "control", partial(_slap, training="control")),
-    "untrained": Entry("SLAP's architecture with random weights", "slap", _untrained),
-    "mel": Entry("mean and deviation of the log-mel", "manifest", partial(_baseline, name="MelStatistics")),
-    "random": Entry("random vectors", "manifest", partial(_baseline, name="RandomVectors")),
-}
-
-
-def embedding_asset(name: str, entry: Entry) -> dg.AssetsDefinition:
+def embedding_asset(name: str, entry: registry.Entry) -> dg.AssetsDefinition:
     """The vectors of one embedder over every benchmark shard, as an asset."""
 
     @dg.asset(
-        name=f"{name}_embeddings",
+        name=asset_name(name),
         deps=[entry.needs],
         group_name="benchmark",
         kinds={"pytorch", "parquet"},
         description=f"Vectors of every benchmark utterance: {entry.about}. Checked first, never computed twice.",
+        metadata={"family": entry.family, "licence": entry.licence, "weights": entry.weights or "in packages"},
     )
     def embeddings(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResult[None]:
         from benchmark.embed import embed, load_embeddings
         from benchmark.embedders import check_embedder
 
         settings = slap.settings()
-        embedder = entry.make(settings)
-        check_embedder(embedder)
+        note = _absence(settings, name)
+        note.unlink(missing_ok=True)
+        try:
+            embedder = entry.make(registry_context(settings))
+            check_embedder(embedder)
+        except (AbsentError, EmbedderError) as error:
+            if entry.family == "ours":
+                raise dg.Failure(str(error), allow_retries=False) from error
+            note.parent.mkdir(parents=True, exist_ok=True)
+            note.write_text(str(error))
+            context.log.warning(f"not on the board: {error}")
+            return dg.MaterializeResult(metadata={"missing": str(error)})
         tars = [tar for part in benchmark_shards(settings).values() for tar in part]
         with tqdm(total=len(tars), desc=f"embed {name}", leave=False) as bar:
             folder = embed(
@@ -90,6 +78,7 @@ def embedding_asset(name: str, entry: Entry) -> dg.AssetsDefinition:
             metadata={
                 "utterances": vectors.height,
                 "dimensions": len(vectors["vector"][0]) if vectors.height else 0,
+                "sample_rate": embedder.sample_rate,
                 "fingerprint": embedder.fingerprint,
                 "path": dg.MetadataValue.path(str(folder)),
             }
@@ -101,18 +90,38 @@ def embedding_asset(name: str, entry: Entry) -> dg.AssetsDefinition:
 embedding_assets = [embedding_asset(name, entry) for name, entry in EMBEDDERS.items()]
 
 
+@dg.asset(deps=["manifest"], group_name="benchmark", kinds={"numpy", "parquet"})
+def recording_features(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResult[None]:
+    """Duration, level, bandwidth, noise and silence of every benchmark recording: what the confounds are told."""
+    from benchmark.recording import COLUMNS, measurements
+
+    settings = slap.settings()
+    tars = [tar for part in benchmark_shards(settings).values() for tar in part]
+    table = measurements(tars, settings.warehouse / "embeddings")
+    context.log.info(f"{table.height} recordings measured")
+    return dg.MaterializeResult(
+        metadata={
+            "recordings": table.height,
+            "measurements": len(COLUMNS),
+            "summary": common.markdown(table.drop("utt_id").describe().head(9)),
+        }
+    )
+
+
 @dg.asset(
-    deps=[f"{name}_embeddings" for name in EMBEDDERS],
+    deps=[*(asset_name(name) for name in EMBEDDERS), "recording_features"],
     group_name="benchmark",
     kinds={"scikitlearn", "parquet"},
 )
 def scores(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResult[None]:
     """Zero-shot and linear-probe predictions and their scores, with intervals over speakers."""
+    from benchmark import confounds
     from benchmark.baselines import AlwaysYes
     from benchmark.evaluate import evaluate
 
     settings = slap.settings()
-    contenders: list[Contender] = [*(entry.make(settings) for entry in EMBEDDERS.values()), AlwaysYes()]
+    embeddings = settings.warehouse / "embeddings"
+    contenders: list[Contender] = [*present(settings), AlwaysYes(), *confounds.contenders(embeddings)]
     with tqdm(desc="scores", leave=False) as bar:
 
         def progress(done: int, total: int) -> None:
@@ -124,7 +133,7 @@ def scores(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResul
             tasks(settings),
             settings.meta_db,
             benchmark_shards(settings),
-            settings.warehouse / "embeddings",
+            embeddings,
             settings.warehouse / "predictions",
             settings.warehouse / "scores",
             id_key=ingest.id_key(settings.warehouse),
@@ -132,9 +141,31 @@ def scores(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResul
             synthetic=meta.synthetic_corpora(settings.meta_db),
             progress=progress,
         )
+    absent = absent_embedders(settings)
+    (settings.warehouse / "scores" / "absent.json").write_text(json.dumps(absent, indent=1, sort_keys=True))
     scored = sum(score.status == "ok" for score in results)
-    context.log.info(f"{scored} scores, {len(results) - scored} missing")
-    return dg.MaterializeResult(metadata={"scores": scored, "missing": len(results) - scored})
+    context.log.info(f"{scored} scores, {len(results) - scored} missing; {len(absent)} embedders absent")
+    return dg.MaterializeResult(
+        metadata={"scores": scored, "missing": len(results) - scored, "absent": ", ".join(absent) or "none"}
+    )
+
+
+def present(settings: Settings) -> list["Contender"]:
+    """The embedders of this run whose vectors are there."""
+    absent = absent_embedders(settings)
+    context = registry_context(settings)
+    return [entry.make(context) for name, entry in EMBEDDERS.items() if name not in absent]
+
+
+def absent_embedders(settings: Settings) -> Mapping[str, str]:
+    """Embedders of this run that could not be made, by name, with the reason."""
+    notes = {name: _absence(settings, name) for name in EMBEDDERS}
+    return {name: note.read_text() for name, note in notes.items() if note.is_file()}
+
+
+def _absence(settings: Settings, name: str) -> Path:
+    """The file that says why an embedder has no vectors; there is none where it has."""
+    return settings.warehouse / "embeddings" / "absent" / f"{name}.txt"
 
 
 @dg.asset(

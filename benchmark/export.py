@@ -24,10 +24,10 @@ import polars as pl
 
 from benchmark import citation
 from benchmark.citation import Source
+from benchmark.confounds import flags
 from benchmark.results import Results
 from benchmark.score import MODES, Score, as_parquet
 from benchmark.score import write as put
-from benchmark.task import Task
 
 ORGANISATION = "slap-benchmark"  # mteb wants organisation/name of every model
 OOD = ("ood_corpus", "ood_language", "ood_label")
@@ -74,34 +74,27 @@ LANGUAGES: Mapping[str, str] = {
 
 
 def write(
-    scores: Sequence[Score],
-    predictions: Path,
-    tasks: Sequence[Task],
+    results: Results,
     out: Path,
     *,
     absent: Mapping[str, str],
     sources: Mapping[str, Source],
     transfers: pl.DataFrame | None = None,
-    flags: Mapping[str, Sequence[Any]] | None = None,
 ) -> None:
     """Write all exports into ``out``; what an earlier call wrote there and is not written again goes.
 
     Args:
-        scores: from `benchmark.evaluate.evaluate` or `read_scores`.
-        predictions: folder of the predictions that the scores were measured on.
-        tasks: all that the board should have.
+        results: of the board.
         out: folder of the reports.
         absent: by corpus, why it takes no part.
         sources: by corpus, how it wants to be cited; corpora without a score are left out of the citations.
         transfers: from `benchmark.transfer.read_transfers`.
-        flags: by task, from `benchmark.confounds.flags` (dataclasses).
     """
-    results = Results(scores, predictions, tasks)
     kept = sorted(results.scores.values(), key=lambda s: (s.embedder, s.mode, s.task))
     frame = table(kept)
     put(out / "leaderboard.csv", _as_csv(frame))
     put(out / "leaderboard.parquet", as_parquet(frame))
-    put(out / "leaderboard.json", _as_json(document(results, absent=absent, transfers=transfers, flags=flags)))
+    put(out / "leaderboard.json", _as_json(document(results, absent=absent, transfers=transfers)))
     shutil.rmtree(out / "mteb", ignore_errors=True)
     for path, content in mteb_files(kept, results.languages).items():
         put(out / "mteb" / "results" / path, _as_json(content))
@@ -145,7 +138,6 @@ def document(
     *,
     absent: Mapping[str, str],
     transfers: pl.DataFrame | None = None,
-    flags: Mapping[str, Sequence[Any]] | None = None,
 ) -> dict[str, Any]:
     """What ``leaderboard.json`` holds; means and comparisons are those of the page. See `write` for the arguments."""
     return {
@@ -167,7 +159,7 @@ def document(
             for one in results.comparisons(mode, tasks)
         ],
         "transfers": [] if transfers is None else transfers.to_dicts(),
-        "flags": {task: [asdict(one) for one in found] for task, found in (flags or {}).items()},
+        "flags": {task: [asdict(one) for one in found] for task, found in flags(list(results.scores.values())).items()},
         "absent": dict(absent),
     }
 

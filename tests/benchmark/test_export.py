@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ import yaml
 
 from benchmark import citation, export
 from benchmark.citation import Source
+from benchmark.results import Results
 from benchmark.score import Score, read_scores
-from tests.benchmark.made_results import TASKS, keep, made_results, made_score, made_task
+from tests.benchmark.made_results import TASKS, keep, made_predictions, made_results, made_score, made_task
 
 SOURCES = {
     "ewa_db": Source(
@@ -25,14 +26,6 @@ SOURCES = {
     "ipvs": Source("Italian Parkinson's Voice", "Dimauro, 2019", ""),
     "absent": Source("Never scored", "Nobody, 2001"),
 }
-
-
-@dataclass(frozen=True)
-class Flag:
-    """As `benchmark.confounds` has it, as far as the export asks."""
-
-    confound: str
-    macro_f1: float
 
 
 @pytest.fixture
@@ -44,10 +37,10 @@ def out(tmp_path: Path) -> Path:
 
 def write(folder: Path, **options: Any) -> Path:
     tasks = [*TASKS, made_task("svd_voice", "svd")]
-    scores = read_scores(folder / "scores")
+    results = Results(read_scores(folder / "scores"), folder / "predictions", tasks)
     out = folder / "reports"
     usual: dict[str, Any] = {"absent": {"svd": "not in SLAP_RAW"}, "sources": SOURCES}
-    export.write(scores, folder / "predictions", tasks, out, **{**usual, **options})
+    export.write(results, out, **{**usual, **options})
     return out
 
 
@@ -78,23 +71,25 @@ def test_lists_and_mappings_survive(tmp_path: Path) -> None:
     assert export.table([]).schema == frame.schema
 
 
-def test_the_json_has_means_comparisons_and_what_is_absent(tmp_path: Path) -> None:
+def test_the_json_has_means_comparisons_flags_and_what_is_absent(tmp_path: Path) -> None:
     made_results(tmp_path)
+    heard = made_predictions(TASKS[2], 4.0, [7])
+    told = {"chance_p": 1e-6, "told_by": {"native sample rate": 0.99}}
+    keep(tmp_path, made_score(TASKS[2], "confound-recording", **told), heard)
+    scores = read_scores(tmp_path / "scores")
     transfers = pl.DataFrame({"embedder": ["slap"], "name": ["sex"], "f1": [0.5]})
     out = tmp_path / "reports"
-    scores = read_scores(tmp_path / "scores")
-    flags = {"ipvs_sex": [Flag("confound-recording", 0.9)]}
-    given: dict[str, Any] = {"absent": {"svd": "no"}, "sources": {}, "transfers": transfers, "flags": flags}
-    export.write(scores, tmp_path / "predictions", TASKS, out, **given)
+    results = Results(scores, tmp_path / "predictions", TASKS)
+    export.write(results, out, absent={"svd": "no"}, sources={}, transfers=transfers)
     held = json.loads((out / "leaderboard.json").read_text())
     assert held["absent"] == {"svd": "no"} and held["transfers"][0]["f1"] == 0.5
-    assert held["flags"] == {"ipvs_sex": [{"confound": "confound-recording", "macro_f1": 0.9}]}
-    assert len(held["scores"]) == 9 and held["synthetic"] is False
+    assert [flag["confound"] for flag in held["flags"]["ipvs_sex"]] == ["confound-recording"]
+    assert len(held["scores"]) == 10 and held["synthetic"] is False
     mean = next(row for row in held["means"] if (row["embedder"], row["stratum"]) == ("slap", "all"))
-    theirs = [one.macro_f1 or 0 for one in scores if one.embedder == "slap"]
-    assert mean["macro_f1"] == pytest.approx(sum(theirs) / 3)
+    of_slap = [one.macro_f1 or 0 for one in scores if one.embedder == "slap"]
+    assert mean["macro_f1"] == pytest.approx(sum(of_slap) / 3)
     theirs = {row["other"]: row for row in held["comparisons"]}
-    assert set(theirs) == {"control", "random"}
+    assert set(theirs) == {"control", "random"}, "confounds are not compared"
     assert theirs["random"]["verdict"] == "above" and theirs["random"]["difference"] > 0
 
 
@@ -113,6 +108,7 @@ def test_mteb_files_have_the_shape(out: Path) -> None:
         assert card["name"].replace("/", "__") == path.parent.parent.name and card["revision"] == path.parent.name
 
 
+@pytest.mark.slow
 def test_mteb_reads_them(out: Path, tmp_path: Path) -> None:
     mteb = pytest.importorskip("mteb")
     from mteb.models.model_meta import ModelMeta

@@ -1,46 +1,25 @@
-"""Made-up results: each embedder hears the label through its own amount of noise."""
+"""The report on made-up results: what it says, what it hides, and that nothing is loaded."""
 
 from __future__ import annotations
 
-import hashlib
+import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 
-from benchmark import evaluate, metrics
-from benchmark.evaluate import Score, board, read_scores
+from benchmark import intervals
+from benchmark.board import board
+from benchmark.evaluate import Score
 from benchmark.report import SYNTHETIC, Report, write_report
+from benchmark.results import Results
 from benchmark.task import Task
-
-HEARS: Mapping[str, Mapping[str, float]] = {  # how far the classes lie apart, in standard deviations
-    "slap": {"zero-shot": 1.5, "probe": 2.0},
-    "control": {"probe": 2.0},
-    "untrained": {"zero-shot": 0.0, "probe": 0.5},
-    "mel-statistics": {"probe": 4.0},
-    "random": {"zero-shot": 0.0, "probe": 0.0},
-    "always-yes": {"zero-shot": 0.0, "probe": 0.0},
-}
-
-
-def task(name: str, group: str = "health", track: str = "paper", corpus: str = "") -> Task:
-    return Task(
-        name=name,
-        group=group,
-        track=track,
-        corpus=corpus or name.partition("_")[0],
-        positive="sex = 'female'" if name.endswith("_sex") else "parkinson = 'present'",
-        negative="sex = 'male'" if name.endswith("_sex") else "parkinson = 'absent'",
-        unit="speaker",
-        source="any",
-        prompts={"en": (("low", "high"), ("down", "up"))},
-    )
-
+from tests.benchmark.made_up import HEARS, empty, predicted, space, task, transfers, write_result, write_results
 
 TASKS = [
     task("ewa_parkinson"),
@@ -49,84 +28,6 @@ TASKS = [
     task("voc_als"),
     task("libri_sex", "demographic", "open"),
 ]
-
-
-def write_results(
-    folder: Path,
-    tasks: Sequence[Task],
-    *,
-    synthetic: bool = False,
-    speakers: int = 60,
-    hears: Mapping[str, Mapping[str, float]] = HEARS,
-) -> list[Score]:
-    """Predictions and scores of every embedder on every task, written as `evaluate` writes them."""
-    for number, one in enumerate(tasks):
-        for embedder, modes in hears.items():
-            for mode, distance in modes.items():
-                place = f"{embedder}/{one.name}.{mode}"
-                frame = predicted(one, embedder, distance, number, speakers)
-                if mode == "probe":
-                    frame = frame.drop("prompt_0", "prompt_1")
-                content = evaluate.as_parquet(frame)
-                evaluate.write(folder / "predictions" / f"{place}.parquet", content)
-                single = (0.4, 0.7) if mode == "zero-shot" else (None, None)
-                score = replace(
-                    empty(one, embedder, mode),
-                    status="ok",
-                    synthetic=synthetic,
-                    **asdict(metrics.measure(frame, one.corpus)),
-                    n_train_speakers=100 if mode == "probe" else None,
-                    n_without_audio=0,
-                    prompt_min=single[0],
-                    prompt_max=single[1],
-                    hashes={"predictions": hashlib.sha256(content).hexdigest()},
-                )
-                evaluate.write(folder / "scores" / f"{place}.json", evaluate.as_json(score))
-    return read_scores(folder / "scores")
-
-
-def empty(one: Task, embedder: str, mode: str) -> Score:
-    new = one.corpus != "ewa"
-    return Score(
-        embedder=embedder,
-        fingerprint=f"fingerprint of {embedder}",
-        task=one.name,
-        group=one.group,
-        track=one.track,
-        corpus=one.corpus,
-        mode=mode,
-        status="missing",
-        reason="no labelled utterance",
-        synthetic=False,
-        ood_corpus=new or embedder != "slap",
-        ood_language=new,
-        ood_label=False,
-    )
-
-
-def predicted(one: Task, embedder: str, distance: float, number: int, speakers: int) -> pl.DataFrame:
-    rng = np.random.default_rng([number, *embedder.encode()])
-    y = np.arange(speakers) % 2
-    score = rng.standard_normal(speakers) + distance * (y - 0.5)
-    if embedder == "always-yes":
-        score = np.ones(speakers)
-    person = [f"{one.corpus}{i:03}" for i in range(speakers)]
-    ages = np.where(np.arange(speakers) % 4 < 2, "young", "older")
-    return pl.DataFrame(
-        {
-            "unit_id": person,
-            "person": person,
-            "split": "test",
-            "sex": np.where(np.arange(speakers) % 3 < 2, "female", "male"),
-            "age": ages,
-            "language": "en",
-            "y": y.astype(np.int8),
-            "score": score,
-            "predicted": (score > 0).astype(np.int8),
-            "prompt_0": (score > 0).astype(np.int8),
-            "prompt_1": (score > 0.5).astype(np.int8),
-        }
-    )
 
 
 def report(
@@ -144,6 +45,13 @@ def cells(markdown: str, caption: str) -> dict[str, list[str]]:
     return {row[0].strip(): row[1:] for row in rows}
 
 
+def data(page: str) -> dict[str, Any]:
+    """What the page draws from."""
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert found
+    return dict(json.loads(found[1]))
+
+
 @pytest.fixture
 def full(tmp_path: Path) -> tuple[Path, list[Score], str]:
     scores = write_results(tmp_path, TASKS)
@@ -154,12 +62,14 @@ def test_numbers_are_those_of_the_scores(full: tuple[Path, list[Score], str]) ->
     folder, scores, text = full
     means = board(scores, folder / "predictions", TASKS).means
     mean = means.filter(track="paper", stratum="all", embedder="slap", mode="probe").row(0, named=True)
-    tasks, macro, f1, balanced, auroc, *strata = cells(text, "Linear probe, paper track")["slap"]
+    tasks, macro, f1, balanced, auroc, gap, *strata = cells(text, "Linear probe, paper track")["slap"]
     assert tasks == "4/4"
     assert macro == f"{mean['macro_f1']:.3f} [{mean['macro_f1_low']:.3f}, {mean['macro_f1_high']:.3f}]"
     assert [f1, balanced, auroc] == [f"{mean[name]:.3f}" for name in ("f1", "balanced_accuracy", "auroc")]
     health = means.filter(track="paper", stratum="health", embedder="slap", mode="probe")["macro_f1"][0]
     assert strata[2] == f"{health:.3f}"
+    results = Results(scores, folder / "predictions", TASKS)
+    assert gap == f"{sum(results.gap('slap', 'probe', one.name) or 0.0 for one in TASKS[:4]) / 4:.3f}"
 
     one = next(s for s in scores if (s.embedder, s.task, s.mode) == ("slap", "voc_als", "zero-shot"))
     row = cells(text, "Zero-shot, each task")["voc_als"]
@@ -167,19 +77,22 @@ def test_numbers_are_those_of_the_scores(full: tuple[Path, list[Score], str]) ->
     assert row[7] == f"{one.macro_f1:.2f} [{one.macro_f1_low:.2f}, {one.macro_f1_high:.2f}] (0.40 to 0.70)"
 
 
-def test_comparisons_are_those_of_the_board(full: tuple[Path, list[Score], str]) -> None:
-    folder, scores, text = full
-    differences = board(scores, folder / "predictions", TASKS).differences.filter(track="paper", embedder="slap")
-    assert differences.height == 8
+def test_comparisons_are_those_of_the_intervals(full: tuple[Path, list[Score], str]) -> None:
+    folder, _, text = full
     found = {
         (line.split("|")[1].strip(), line.split("|")[2].strip()): line
-        for line in text.partition("## Every task")[0].splitlines()
+        for line in text.partition("## Open track")[0].splitlines()
         if re.match(r"\| (zero-shot|probe) +\|", line)
     }
-    for row in differences.iter_rows(named=True):
-        line = found[row["mode"], row["reference"]]
-        assert f"{row['difference']:+.3f} [{row['low']:.3f}, {row['high']:.3f}]" in line
-        assert ("not separable" in line) != row["separable"]
+    assert len(found) == 8
+    paper = TASKS[:4]
+    for (mode, other), line in found.items():
+        ours, theirs = (
+            {one.name: pl.read_parquet(folder / "predictions" / who / f"{one.name}.{mode}.parquet") for one in paper}
+            for who in ("slap", other)
+        )
+        difference, low, high = intervals.paired_difference(ours, theirs, paper)
+        assert f"{difference:+.3f} [{low:.3f}, {high:.3f}]" in line
     assert "| not separable |" in found["probe", "control"]
     assert "| below " in found["probe", "mel-statistics"]
     assert "| above " in found["zero-shot", "random"]
@@ -195,7 +108,8 @@ def test_who_is_ahead_of_slap_is_said_in_words(full: tuple[Path, list[Score], st
 def test_the_headline_comes_first_and_lines_up(full: tuple[Path, list[Score], str]) -> None:
     _, _, text = full
     lines = text.splitlines()
-    assert lines.index("## Every task") <= 60
+    assert lines.index("## Paper track: 4 tasks") < lines.index("## Open track: 1 task") < lines.index("## Every task")
+    assert next(i for i, line in enumerate(lines) if line.startswith("| slap")) <= 25
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         assert len({len(line) for line in table.splitlines()}) == 1
 
@@ -206,17 +120,20 @@ def test_synthetic_voices_are_said_in_every_caption(tmp_path: Path, by_flag: boo
     written = report(tmp_path, TASKS, scores, synthetic=by_flag)
     text, page = written.markdown.read_text(), written.html.read_text()
     tables = re.findall(r"^(.*)\n\n\|", text, re.MULTILINE)
-    assert len(tables) >= 10 and all(SYNTHETIC in caption for caption in tables)
+    assert len(tables) >= 8 and all(SYNTHETIC in caption for caption in tables)
     assert f"> **{SYNTHETIC}**" in text
     shown = re.findall(r"<(?:caption|figcaption)>(.*?)</(?:caption|figcaption)>", page, re.DOTALL)
-    assert len(shown) >= 12 and all(SYNTHETIC in " ".join(caption.split()) for caption in shown)
-    assert f'<p class="banner" role="note">{SYNTHETIC}</p>' in page
+    assert len(shown) >= 2 and all(SYNTHETIC in " ".join(caption.split()) for caption in shown)
+    assert f'<p class="banner">{SYNTHETIC}</p>' in page
+    assert data(page)["synthetic"] is True
     assert "Subgroup" not in text
 
 
 def test_no_banner_over_recordings_of_people(full: tuple[Path, list[Score], str]) -> None:
     folder, _, text = full
-    assert "Synthetic" not in text + (folder / "reports" / "leaderboard.html").read_text()
+    page = (folder / "reports" / "leaderboard.html").read_text()
+    assert "Synthetic" not in text + page.replace(json.dumps(SYNTHETIC), "")
+    assert data(page)["synthetic"] is False
 
 
 def test_a_missing_task_leaves_a_count_and_a_reason_instead_of_a_mean(tmp_path: Path) -> None:
@@ -227,8 +144,8 @@ def test_a_missing_task_leaves_a_count_and_a_reason_instead_of_a_mean(tmp_path: 
     assert written.complete == "3/4"
     row = cells(text, "Linear probe, paper track")["slap"]
     assert row[:5] == ["3/4", "-", "-", "-", "-"]
-    assert row[7] == "- (1/2)"  # health
-    assert re.fullmatch(r"0\.\d{3}", row[6])  # voice is complete
+    assert row[8] == "- (1/2)"  # health
+    assert re.fullmatch(r"0\.\d{3}", row[7])  # voice is complete
     reasons = cells(text, "Tasks without a score")
     assert reasons["ewa_parkinson"] == ["ewa", "zero-shot, probe", "skipped: not found at raw/ewa \\| no folder"]
     assert "1 of 4 tasks has no score (corpus ewa)" in text
@@ -251,10 +168,12 @@ def test_no_language_no_zero_shot(full: tuple[Path, list[Score], str]) -> None:
 
 
 def test_every_embedder_is_averaged_over_the_same_tasks(full: tuple[Path, list[Score], str]) -> None:
-    _, _, text = full
-    parts = [line for line in text.splitlines() if line.startswith("| in-domain")]
-    assert {line.split("|")[3].strip() for line in parts} == set(HEARS)
-    assert all("2/2" in line for line in parts)
+    folder, scores, _ = full
+    assert not any(s.ood_corpus is False for s in scores if s.embedder != "slap")  # by their own flags they have none
+    results = Results(scores, folder / "predictions", TASKS)
+    in_domain = results.strata("paper")["in-domain"]
+    assert [one.name for one in in_domain] == ["ewa_parkinson", "ewa_sex"]
+    assert {mean.complete for name in HEARS if (mean := results.mean(name, "probe", in_domain))} == {"2/2"}
 
 
 def test_a_track_without_scores_goes_to_the_end(tmp_path: Path) -> None:
@@ -266,12 +185,23 @@ def test_a_track_without_scores_goes_to_the_end(tmp_path: Path) -> None:
 
 def test_subgroups_of_few_speakers_are_hidden(tmp_path: Path) -> None:
     scores = write_results(tmp_path, TASKS[:2], speakers=60)
-    rows = [line for line in report(tmp_path, TASKS[:2], scores).markdown.read_text().splitlines() if "sex: " in line]
-    assert len(rows) == 4 and all("ewa_parkinson" in row for row in rows)  # not of the task that asks for the sex
+    written = report(tmp_path, TASKS[:2], scores)
+    rows = [line for line in written.markdown.read_text().splitlines() if "sex: " in line]
+    assert len(rows) == 2 and all("ewa_parkinson" in row for row in rows)  # not of the task that asks for the sex
     assert "| sex: male   |       20 |" in rows[1]
+    groups = data(written.html.read_text())["tasks"][0]["groups"]
+    assert ["sex", "male", 20, 0.5] in groups and [group[0] for group in groups] == ["sex", "sex", "age", "age"]
     scores = write_results(tmp_path, TASKS[:2], speakers=24)  # 8 men: they could be reckoned from the 16 women
-    text = report(tmp_path, TASKS[:2], scores).markdown.read_text()
-    assert "sex: " not in text and "age: young" in text and "4 subgroups are hidden" in text
+    written = report(tmp_path, TASKS[:2], scores)
+    text = written.markdown.read_text()
+    assert "sex: " not in text and "age: young" in text and "2 subgroups are hidden" in text
+    assert "male" not in {group[1] for one in data(written.html.read_text())["tasks"] for group in one["groups"]}
+
+
+def test_no_subgroup_of_rendered_voices(tmp_path: Path) -> None:
+    page = data(report(tmp_path, TASKS[:1], write_results(tmp_path, TASKS[:1], synthetic=True)).html.read_text())
+    assert page["tasks"][0]["groups"] == []
+    assert not any({"gap", "groups"} & set(score) for run in page["runs"] for score in run["scores"])
 
 
 class Page(HTMLParser):
@@ -310,14 +240,85 @@ def test_the_page_is_whole_and_loads_nothing(full: tuple[Path, list[Score], str]
     assert len(links) == len(page.loads)  # nothing but links
     assert {link.removeprefix("#") for link in links if link.startswith("#")} <= set(page.ids)
     assert "default-src 'none'" in text and "@import" not in text and "url(" not in text
-    assert text.count("<caption>") == text.count("<table")
     assert "62.9" in text and "69.3" in text and "57.9" in text
 
 
 def test_what_comes_from_outside_is_escaped(tmp_path: Path) -> None:
     scores = write_results(tmp_path, TASKS[1:])
-    page = report(tmp_path, TASKS, scores, ewa="<script>alert(1)</script>").html.read_text()
+    page = report(tmp_path, TASKS, scores, ewa="</script><script>alert(1)</script>").html.read_text()
     assert "&lt;script&gt;alert(1)" in page and "<script>alert" not in page
+    assert page.count("</script>") == 2  # of the data and of the script
+    assert data(page)["tasks"][0]["missing"][0][1] == "</script><script>alert(1)</script>"
+
+
+def test_intervals_of_the_page_are_those_of_the_markdown(full: tuple[Path, list[Score], str]) -> None:
+    folder, _, text = full
+    page = data((folder / "reports" / "leaderboard.html").read_text())
+    at = page["means"]["intervals"][page["means"]["sets"]["paper||||"]]
+    runs = [(page["embedders"][run["embedder"]]["name"], page["modes"][run["mode"]]) for run in page["runs"]]
+    for mode, title in (("probe", "Linear probe"), ("zero-shot", "Zero-shot")):
+        rows = cells(text, f"{title}, paper track")
+        for run, found in zip(runs, at, strict=True):
+            if run[1] == mode:
+                assert rows[run[0]][1].endswith(f"[{found[0]:.3f}, {found[1]:.3f}]")
+    verdict = at[runs.index(("mel-statistics", "probe"))][5]
+    assert verdict == "below"
+    assert page["means"]["sets"]["paper|health|out-of-domain||"] == page["means"]["sets"]["|health|out-of-domain||"]
+
+
+def test_a_filter_that_leaves_a_missing_task_has_no_interval(tmp_path: Path) -> None:
+    scores = write_results(tmp_path, TASKS[1:])
+    page = data(report(tmp_path, TASKS, scores).html.read_text())
+    sets, found = page["means"]["sets"], page["means"]["intervals"]
+    assert set(map(str, found[sets["paper||||"]])) == {"None"}
+    assert None not in found[sets["paper||||scored"]] and sets["paper||||scored"] == sets["paper||||clean"]
+
+
+def test_two_embedders_on_different_units_are_refused(tmp_path: Path) -> None:
+    scores = write_results(tmp_path, TASKS[:1])
+    write_result(tmp_path, TASKS[0], "random", "probe", predicted(TASKS[0], "random", 0.0, 0, 40))
+    with pytest.raises(ValueError, match="ewa_parkinson: two embedders predict different units"):
+        report(tmp_path, TASKS[:1], scores)
+
+
+def test_flags_transfers_and_absent_embedders_are_said(tmp_path: Path) -> None:
+    hears = {**HEARS, "confound-recording": {"probe": 3.0}, "confound-silence": {"probe": 0.0}}
+    scores = write_results(tmp_path, TASKS[:1], hears=hears)
+    written = write_report(
+        scores,
+        tmp_path / "predictions",
+        TASKS[:1],
+        tmp_path / "reports",
+        synthetic=False,
+        absent={},
+        absent_embedders={"whisper-large": "no weights"},
+        transfers=transfers(),
+        space=space(),
+    )
+    text, page = written.markdown.read_text(), data(written.html.read_text())
+    assert cells(text, "Confounds: tasks")["ewa_parkinson"][0] == "confound-recording"
+    assert "| ewa_parkinson (!) |" in text
+    assert cells(text, "Embedders that could not be loaded")["whisper-large"] == ["no weights"]
+    assert cells(text, "Transfer of parkinson, slap")["ewa"] == [
+        "0.77 [0.67, 0.87]",
+        "0.56 [0.46, 0.66]",
+        "0.57 [0.47, 0.67]",
+    ]
+    assert [flag["confound"] for flag in page["tasks"][0]["flags"]] == ["confound-recording"]
+    assert page["means"]["sets"].get("paper||||clean") is None  # the only task is flagged
+    order = [page["embedders"][e]["name"] for e in page["tasks"][0]["pairs"][1]["order"]]
+    assert "confound-recording" not in order and order[0] == "mel-statistics"
+    assert page["transfers"][0]["cells"]["slap"][0][:3] == ["ewa", "ewa", 0.77]
+    assert page["space"]["slap"]["n_speakers"] == 110
+
+
+def test_separable_pairs_of_one_task(tmp_path: Path) -> None:
+    scores = write_results(tmp_path, TASKS[:1], speakers=200)
+    names, signs, detectable = Results(scores, tmp_path / "predictions", TASKS[:1]).pairs("probe", "ewa_parkinson")
+    assert names[0] == "mel-statistics" and set(names) == set(HEARS)
+    assert (signs == -signs.T).all()
+    assert signs[0, names.index("random")] == 1 and signs[names.index("slap"), names.index("control")] == 0
+    assert detectable is not None and 0.05 < detectable < 0.3
 
 
 def test_the_same_input_gives_the_same_bytes(full: tuple[Path, list[Score], str]) -> None:

@@ -266,21 +266,3 @@ def test_build_skips_what_is_fresh_and_notices_every_change(tmp_path: Path) -> N
     rebuilt = build(meta_db(tmp_path / "turned.db", ROWS[::-1]), out, corpora=["androids"], k=3, seed=0)
     assert rebuilt.written and rebuilt.key == first.key
     assert {path.name: path.read_bytes() for path in out.iterdir()} == {n: data for n, (data, _) in before.items()}
-
-
-# The tasks
-
-
-def test_the_paper_track_is_38_tasks_on_14_corpora() -> None:
-    paper = [task for task in load_tasks() if task.track == "paper"]
-    groups = [task.group for task in paper]
-    assert {group: groups.count(group) for group in set(groups)} == {"demographic": 11, "voice": 9, "health": 18}
-    assert len({task.corpus for task in paper}) == 14
-
-
-def test_every_task_has_four_english_pairs_and_two_of_its_language() -> None:
-    for task in load_tasks():
-        assert len(set(task.prompts["en"])) >= 4, task.name
-        assert all(len(set(pairs)) >= 2 for pairs in task.prompts.values()), task.name
-        texts = [text for pair in task.prompts["en"] for text in pair]
-        assert len(set(texts)) == len(texts), task.name

@@ -23,20 +23,14 @@ import duckdb
 import polars as pl
 import pyarrow.parquet as pq
 
+from benchmark import transfer
 from pipelines import pitch, schema, withdrawals
 from pipelines import split as splits
 from pipelines.corpora._base import Licence
 
 TABLES = schema.NAMES
 VOCABULARY = ("attributes", "instruments", "words")
-TRANSFER = "transfer"  # <scores>/<embedder>/transfer.parquet, see `benchmark.transfer`
-TRANSFERS: Mapping[str, pl.DataType] = {
-    **dict.fromkeys(("name", "label", "train_corpus", "test_corpus", "status", "reason"), pl.String()),
-    **dict.fromkeys(("f1", "macro_f1", "macro_f1_low", "macro_f1_high", "auroc"), pl.Float64()),
-    **dict.fromkeys(("n_train_speakers", "n_speakers"), pl.Int64()),
-    "prevalence": pl.Float64(),
-    "key": pl.String(),
-}
+TRANSFERS = transfer.FILE.replace(".", "*.")  # in the folder of an embedder's scores
 SPLIT_FILE = "split.parquet"  # in the folder of the tables
 PARTS, AFTER_PARTS, AFTER_SPLIT = "30", "49", "50"  # the numbers of the SQL files where the three stages begin
 OBSERVATIONS_PER_PART = 6_000_000  # smaller parts leave more half-filled row groups, larger ones take more memory
@@ -321,19 +315,18 @@ def _view_of_files(con: duckdb.DuckDBPyConnection, name: str, files: Path) -> No
 
 def _view_of_transfers(con: duckdb.DuckDBPyConnection, scores: Path) -> None:
     """Make the view ``transfer_file`` of the Parquet files that transfers are kept in."""
-    files = scores / "*" / f"{TRANSFER}*.parquet"
-    columns = ", ".join(TRANSFERS)  # by name: a column more in a later file would shift those of a *
+    columns = ", ".join(transfer.SCHEMA)  # by name: a column more in a later file would shift those of a *
     query = f"SELECT {columns}, filename FROM read_parquet(?, union_by_name = true, filename = true)"  # noqa: S608
-    con.sql(query, params=[str(files)]).create_view("transfer_file")
+    con.sql(query, params=[str(scores / "*" / TRANSFERS)]).create_view("transfer_file")
 
 
 def _keep_transfer_columns(scores: Path) -> None:
     """A file of no rows with the columns of a transfer: DuckDB cannot read Parquet files where there is none."""
-    target = scores / ".none" / f"{TRANSFER}-columns.parquet"
-    if not target.is_file():
+    target = scores / ".none" / TRANSFERS.replace("*", "-columns")
+    if not target.is_file() or pl.read_parquet_schema(target) != transfer.SCHEMA:
         target.parent.mkdir(parents=True, exist_ok=True)
         fresh = target.with_name(f"{target.name}.{os.getpid()}.tmp")
-        pl.DataFrame(schema=dict(TRANSFERS)).write_parquet(fresh)
+        pl.DataFrame(schema=dict(transfer.SCHEMA)).write_parquet(fresh)
         os.replace(fresh, target)
 
 

@@ -28,7 +28,8 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from pipelines import ingest, meta, shards, warehouse, withdrawals
+from benchmark import transfer
+from pipelines import board, ingest, shards, warehouse, withdrawals
 from pipelines.schema import SPEAKER, UTTERANCE
 from pipelines.settings import PROJECT, Settings
 from pipelines.withdrawals import Hash, Withdrawal
@@ -342,11 +343,26 @@ def _predictions(
 
 
 def _scores(settings: Settings, predictions: Iterable[Path], names: Collection[str]) -> Iterator[Path]:
-    """Scores of those predictions, and of all tasks on the person's corpora: they are means over people."""
+    """Scores of those predictions, and of all tasks on the person's corpora: they are means over people.
+
+    Transfers lie in one file an embedder; it goes if a probe of it learned from, or was judged on, one of the corpora.
+    """
     touched = {(file.parent.name, file.stem) for file in predictions}
     for file in sorted((settings.warehouse / "scores").glob("*/*.json")):
         if (file.parent.name, file.stem) in touched or _corpus(file) in {*names, ""}:
             yield file
+    for file in sorted((settings.warehouse / "scores").glob(f"*/{transfer.FILE}")):
+        if not _transferred(file).isdisjoint({*names, ""}):
+            yield file
+
+
+def _transferred(file: Path) -> set[str]:
+    """The corpora of the transfers in a file; "" where the file does not say."""
+    try:
+        pairs = pl.read_parquet(file, columns=["train_corpus", "test_corpus"])
+    except (OSError, pl.exceptions.PolarsError):
+        return {""}
+    return {str(name) for name in [*pairs["train_corpus"], *pairs["test_corpus"]]}
 
 
 def _corpus(score: Path) -> str:
@@ -678,19 +694,8 @@ def _clear_drafts(settings: Settings) -> None:
 
 
 def _draw_board(settings: Settings) -> None:
-    """The board of the scores that are left."""
-    from benchmark.evaluate import read_scores
-    from benchmark.report import write_report
-    from pipelines.assets.benchmark import tasks
+    """The board of the scores that are left; without the map, whose vectors are gone until the next run."""
+    from pipelines.assets.benchmark import absent_embedders, tasks
 
-    scores = read_scores(settings.warehouse / "scores")
-    if not scores or not settings.meta_db.is_file():
-        return
-    write_report(
-        scores,
-        settings.warehouse / "predictions",
-        tasks(settings),
-        settings.reports,
-        synthetic=bool(meta.synthetic_corpora(settings.meta_db)),
-        absent=meta.absent_corpora(settings.meta_db),
-    )
+    if settings.meta_db.is_file():
+        board.draw(settings, tasks(settings), None, absent_embedders=absent_embedders(settings))

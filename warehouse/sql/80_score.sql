@@ -85,6 +85,7 @@ SELECT
     macro_f1_high,
     auroc,
     n_train_speakers,
+    n_left_out,
     n_speakers,
     prevalence,
     key,

@@ -197,6 +197,7 @@ COMMENT ON COLUMN transfer_file.macro_f1_low IS 'Lower end of its 95 % interval 
 COMMENT ON COLUMN transfer_file.macro_f1_high IS 'Upper end';
 COMMENT ON COLUMN transfer_file.auroc IS 'Area under the ROC curve';
 COMMENT ON COLUMN transfer_file.n_train_speakers IS 'Speakers the probe learned from';
+COMMENT ON COLUMN transfer_file.n_left_out IS 'Speakers of both corpora, whom the probe did not learn from';
 COMMENT ON COLUMN transfer_file.n_speakers IS 'Speakers it is judged on';
 COMMENT ON COLUMN transfer_file.prevalence IS 'Share of positives among the judged';
 COMMENT ON COLUMN transfer_file.key IS 'Hash of all that the number depends on';
@@ -216,6 +217,7 @@ COMMENT ON COLUMN transfer.macro_f1_low IS 'Lower end of its 95 % interval over 
 COMMENT ON COLUMN transfer.macro_f1_high IS 'Upper end';
 COMMENT ON COLUMN transfer.auroc IS 'Area under the ROC curve';
 COMMENT ON COLUMN transfer.n_train_speakers IS 'Speakers the probe learned from';
+COMMENT ON COLUMN transfer.n_left_out IS 'Speakers of both corpora, whom the probe did not learn from';
 COMMENT ON COLUMN transfer.n_speakers IS 'Speakers it is judged on';
 COMMENT ON COLUMN transfer.prevalence IS 'Share of positives among the judged';
 COMMENT ON COLUMN transfer.key IS 'Hash of all that the number depends on';

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from benchmark import registry
 from benchmark.embedders import AbsentError, EmbedderError
 from benchmark.task import Task, load_tasks
-from pipelines import ingest, meta
+from pipelines import board, ingest, meta
 from pipelines.assets import common
 from pipelines.assets.model import run_folder
 from pipelines.resources import Slap
@@ -174,24 +174,20 @@ def _absence(settings: Settings, name: str) -> Path:
     kinds={"markdown", "html"},
 )
 def leaderboard(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResult[None]:
-    """The leaderboard: means with intervals, chance, strata, and each task on its own."""
-    from benchmark.evaluate import read_scores
-    from benchmark.report import write_report
-
+    """The leaderboard: means with intervals, chance, strata, each task on its own, and the exports."""
     settings = slap.settings()
-    report = write_report(
-        read_scores(settings.warehouse / "scores"),
-        settings.warehouse / "predictions",
-        tasks(settings),
-        settings.reports,
-        synthetic=bool(meta.synthetic_corpora(settings.meta_db)),
-        absent=meta.absent_corpora(settings.meta_db),
+    drawn = board.draw(
+        settings, tasks(settings), benchmark_shards(settings), absent_embedders=absent_embedders(settings)
     )
+    if drawn is None:
+        raise dg.Failure("there is no score to draw: see the asset scores", allow_retries=False)
+    report = drawn.report
     context.log.info(f"{report.complete} tasks complete: {report.html}")
     return dg.MaterializeResult(
         metadata={
-            "board": dg.MetadataValue.md(report.markdown.read_text()),
+            "board": dg.MetadataValue.md(f"{drawn.pictures}\n\n{report.markdown.read_text()}"),
             "complete": report.complete,
+            "exported": drawn.n_scores,
             "html": dg.MetadataValue.path(str(report.html)),
         }
     )

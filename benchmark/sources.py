@@ -13,12 +13,13 @@ from collections.abc import Collection, Mapping, Sequence
 import duckdb
 import polars as pl
 
-# As in the table `authority` of warehouse/sql/25_words.sql: the lower number speaks first.
+# As in the table `authority` of warehouse/sql/25_words.sql: the lower number speaks first. A word whose source is a
+# scale is an owner's cut of it; a number on a scale, cut where it was published, is 1.
 AUTHORITY: Mapping[str, int] = {
     "clinician": 0,
     "owner": 0,
     "group": 0,
-    "scale": 1,
+    "scale": 2,
     "rater": 2,
     "self-report": 2,
     "model": 3,
@@ -27,9 +28,9 @@ AUTHORITY: Mapping[str, int] = {
 ANY = "any"  # no minimum; the only word for what has no source: sex, age, language, country
 SOURCES = (ANY, *AUTHORITY)
 
-_SCALE = AUTHORITY["scale"]
+_NUMBER = 1
 
-# asked (attribute, kind) and authority (source, kind, rank) are filled per call.
+# asked (attribute, kind) and authority (source, kind, rank, floor) are filled per call.
 _SAID = """
 CREATE TABLE spoken AS
 WITH heard AS (
@@ -113,12 +114,12 @@ JOIN asked AS a USING (attribute)
 JOIN authority AS floor ON floor.kind = a.kind AND floor.source = $source
 WHERE list_contains($words, r.attribute)
 GROUP BY r.utt_id
-HAVING max(r.rank - floor.rank) <= 0
+HAVING max(r.rank - floor.floor) <= 0
 """
 
 
 def copy_ranks(con: duckdb.DuckDBPyConnection, corpora: Collection[str], asked: Collection[str]) -> None:
-    """Make the table ``ranks(utt_id, attribute, rank)``: the authority of each value, for `rank_of` to compare.
+    """Make the table ``ranks(utt_id, attribute, rank)``: the authority of each value, for `strong_enough`.
 
     Args:
         con: has the warehouse attached as ``meta``.
@@ -136,10 +137,10 @@ def copy_ranks(con: duckdb.DuckDBPyConnection, corpora: Collection[str], asked: 
         "WHERE list_contains(?, attribute) AND kind IN ('state', 'category', 'scale')",
         [sorted(asked)],
     ).fetchall()
-    con.execute("CREATE TABLE authority (source VARCHAR, kind VARCHAR, rank INTEGER)").fetchall()
+    con.execute("CREATE TABLE authority (source VARCHAR, kind VARCHAR, rank INTEGER, floor INTEGER)").fetchall()
     con.executemany(
-        "INSERT INTO authority VALUES (?, ?, ?)",
-        [(source, kind, rank_of(source, kind)) for source in AUTHORITY for kind in ("state", "category", "scale")],
+        "INSERT INTO authority VALUES (?, ?, ?, ?)",
+        [(source, kind, *_ranks(source, kind)) for source in AUTHORITY for kind in ("state", "category", "scale")],
     ).fetchall()
     con.execute("CREATE TABLE words AS SELECT domain, raw, canonical FROM meta.word").fetchall()
     con.execute(
@@ -147,7 +148,7 @@ def copy_ranks(con: duckdb.DuckDBPyConnection, corpora: Collection[str], asked: 
         "min(i.low) AS low, max(i.high) AS high FROM meta.instrument AS i "
         "JOIN meta.attribute AS a ON a.attribute = i.measures WHERE i.state IS NOT NULL GROUP BY ALL"
     ).fetchall()
-    con.execute(_SAID, {"corpora": sorted(corpora), "scale": _SCALE}).fetchall()
+    con.execute(_SAID, {"corpora": sorted(corpora), "scale": _NUMBER}).fetchall()
     con.execute(_RANKS, {"corpora": sorted(corpora)}).fetchall()
 
 
@@ -168,6 +169,8 @@ def strong_enough(con: duckdb.DuckDBPyConnection, words: Sequence[str], source: 
     return found
 
 
-def rank_of(source: str, kind: str) -> int:
-    """The authority of a source for an attribute of that kind: who acts an emotion knows it best."""
-    return 0 if source == "acted" and kind == "category" else AUTHORITY[source]
+def _ranks(source: str, kind: str) -> tuple[int, int]:
+    """The authority of a word of that source, and the weakest that passes where a task names the source."""
+    if source == "acted" and kind == "category":
+        return 0, 0  # who acts an emotion knows it
+    return AUTHORITY[source], _NUMBER if source == "scale" else AUTHORITY[source]

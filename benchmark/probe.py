@@ -3,11 +3,18 @@
 Vectors are standardised and the classes weighted to balance. How strongly to regularise is chosen inside
 the training split, by folds that keep each person whole: plain folds reward recognising the person (on
 data that hold nothing but speaker identity they promise macro-F1 0.82; these say 0.50).
+
+One task needs twenty-one regressions: five folds times four strengths, and the last on all. They read the
+same vectors, so the twenty are solved together: one weight matrix with a column for each, which makes every
+step a matrix product instead of twenty products with a vector (see `_fit`).
 """
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +25,10 @@ FOLDS = 5
 REPEATS = 10
 SIZES = (8, 16, 32, 64, 128, 256)  # training persons of a learning curve
 DRAWS = 5
+
+LOOSE, TIGHT = 2e-3, 1e-4  # largest entry of the gradient that is left: while C is chosen, and at the end
+STEPS, ROUNDS = 12, 100  # of L-BFGS-B in one scaling of the coordinates, and how often these are scaled anew
+OUT_OF_STEPS = 1  # status of scipy's L-BFGS-B
 
 Matrix = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
@@ -85,25 +96,19 @@ def probe(train: Matrix, y: Labels, person: Ids, test: Matrix, seed: int = 0) ->
 
 
 def probe_many(x: Matrix, problems: Sequence[Problem], seed: int = 0) -> list[Answer]:
-    """Answer several questions about the same vectors.
+    """Answer several questions about the same vectors; no answer depends on what else is asked.
 
     Args:
-        x: [n, d] vectors.
+        x: [n, d] vectors, finite.
         problems: about its rows.
         seed: of the folds that C is chosen by.
     """
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(limits=1):  # free BLAS threads make problems this small six times slower
-        return [
-            _answer(x, problem, choose_strength(x[problem.train], problem.y, problem.person, seed))
-            for problem in problems
-        ]
+    return _answer_groups(x, [[problem] for problem in problems], [seed] * len(problems))
 
 
 def probe_seeds(x: Matrix, problem: Problem, seeds: Sequence[int]) -> list[Answer]:
     """The answer under each of several seeds of the folds that C is chosen by."""
-    return [probe_many(x, [problem], seed)[0] for seed in seeds]
+    return _answer_groups(x, [[problem]] * len(seeds), seeds)
 
 
 def repeated_folds(
@@ -124,16 +129,18 @@ def repeated_folds(
     Raises:
         ValueError: fewer than two persons in a class.
     """
-    problems = [
-        Problem(fit, y[fit], person[fit], held_out)
-        for repeat in range(repeats)
-        for fit, held_out in outer_folds(y, person, folds, seed + repeat)
+    seeds = range(seed, seed + repeats)
+    groups = [
+        [Problem(fit, y[fit], person[fit], held_out) for fit, held_out in outer_folds(y, person, folds, one)]
+        for one in seeds
     ]
+    answers = iter(_answer_groups(x, groups, seeds))
     decisions, probability = np.zeros((repeats, len(y))), np.zeros((repeats, len(y)))
-    for i, (problem, answer) in enumerate(zip(problems, probe_many(x, problems, seed), strict=True)):
-        repeat = i * repeats // len(problems)
-        decisions[repeat, problem.test] = answer.decisions
-        probability[repeat, problem.test] = answer.probability
+    for repeat, group in enumerate(groups):
+        for problem in group:
+            answer = next(answers)
+            decisions[repeat, problem.test] = answer.decisions
+            probability[repeat, problem.test] = answer.probability
     return Folds((decisions > 0).mean(axis=0), decisions.mean(axis=0), probability.mean(axis=0), decisions)
 
 
@@ -173,14 +180,17 @@ def learning_curve(
     judged = np.concatenate([problem.test for problem in problems])
     curve: list[dict[str, float]] = []
     with threadpool_limits(limits=1):
+        vectors = _Vectors(x)
         for size in [*(size for size in sizes if size < everyone), everyone]:
+            drawn = [
+                [_restrict(problem, some[:size]) for problem, some in zip(problems, order, strict=True)]
+                for order in (orders if size < everyone else orders[:1])
+            ]
+            tasks = [_Task(one.train, one.y, (c,)) for draw in drawn for one, c in zip(draw, strengths, strict=True)]
+            models = iter(_fit(vectors, tasks, TIGHT))
             earned = []
-            for order in orders if size < everyone else orders[:1]:
-                smaller = [_restrict(problem, some[:size]) for problem, some in zip(problems, order, strict=True)]
-                decisions = [
-                    _decide(x[one.train], one.y, x[one.test], [strength])[0]
-                    for one, strength in zip(smaller, strengths, strict=True)
-                ]
+            for draw in drawn:
+                decisions = [vectors.decide(one.test, next(models))[:, 0] for one in draw]
                 earned.append(macro_f1_of_units(y[judged], unit[judged], np.concatenate(decisions)))
             row = {"macro_f1": float(np.mean(earned)), "low": min(earned), "high": max(earned)}
             curve.append({"n_speakers": float(size), **row})
@@ -202,23 +212,61 @@ def macro_f1_of_units(y: Labels, unit: Ids, decisions: Numbers) -> float:
     return float(f1_score(y[first], yes, average="macro", labels=[0, 1], zero_division=0))
 
 
-def choose_strength(x: Matrix, y: Labels, person: Ids, seed: int = 0) -> float:
-    """The C with the lowest balanced log loss on held-out persons.
+def _answer_groups(x: Matrix, groups: Sequence[Sequence[Problem]], seeds: Sequence[int]) -> list[Answer]:
+    """The answers, those of a group computed together, the groups on all cores."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1), ThreadPoolExecutor(os.cpu_count()) as threads:
+        vectors = _Vectors(x)
+        answers = threads.map(lambda group, seed: _answers(vectors, group, seed), groups, seeds)
+        return [answer for group in answers for answer in group]
+
+
+def _answers(vectors: _Vectors, problems: Sequence[Problem], seed: int) -> list[Answer]:
+    from scipy.special import expit
+
+    strengths = _choose_strengths(vectors, problems, seed)
+    models = _fit(vectors, [_Task(one.train, one.y, (c,)) for one, c in zip(problems, strengths, strict=True)], TIGHT)
+    answers = []
+    for problem, strength, model in zip(problems, strengths, models, strict=True):
+        decisions = vectors.decide(problem.test, model)[:, 0]
+        positive = problem.y.mean()
+        answers.append(Answer(decisions, expit(decisions + np.log(positive / (1 - positive))), strength))
+    return answers
+
+
+def _choose_strengths(vectors: _Vectors, problems: Sequence[Problem], seed: int) -> list[float]:
+    """The C of each problem with the lowest balanced log loss on held-out persons.
 
     With fewer than two persons in a class there is nothing to hold out: the middle of the grid.
     """
+    parts = [_inner_folds(problem, seed) for problem in problems]
+    tasks = [
+        _Task(problem.train[fit], problem.y[fit], STRENGTHS)
+        for problem, folds in zip(problems, parts, strict=True)
+        for fit, _ in folds
+    ]
+    models = iter(_fit(vectors, tasks, LOOSE))
+    chosen = []
+    for problem, folds in zip(problems, parts, strict=True):
+        losses = np.zeros(len(STRENGTHS))
+        for _, held_out in folds:
+            decisions = vectors.decide(problem.train[held_out], next(models))
+            losses += _balanced_log_loss(problem.y[held_out], decisions)
+        chosen.append(STRENGTHS[int(losses.argmin())] if folds else STRENGTHS[len(STRENGTHS) // 2])
+    return chosen
+
+
+def _inner_folds(problem: Problem, seed: int) -> list[tuple[Rows, Rows]]:
+    """Places in ``problem.train`` to learn from and to judge, as far as both classes are left to learn from."""
     from sklearn.model_selection import StratifiedGroupKFold
 
+    y, person = problem.y, problem.person
     folds = min(FOLDS, *(len(np.unique(person[y == label])) for label in (0, 1)))
     if folds < 2:
-        return STRENGTHS[len(STRENGTHS) // 2]
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    losses = np.zeros(len(STRENGTHS))
-    for fit, held_out in splitter.split(x, y, person):
-        if len(np.unique(y[fit])) == 2:  # a large person can take a whole class out of the rest
-            decisions = _decide(x[fit], y[fit], x[held_out], STRENGTHS)
-            losses += [_balanced_log_loss(y[held_out], one) for one in decisions]
-    return STRENGTHS[int(losses.argmin())]
+        return []
+    parts = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(y, y, person)
+    return [(fit, held_out) for fit, held_out in parts if len(np.unique(y[fit])) == 2]
 
 
 def outer_folds(y: Labels, person: Ids, folds: int, seed: int) -> list[tuple[Rows, Rows]]:
@@ -259,28 +307,110 @@ def _restrict(problem: Problem, persons: Ids) -> Problem:
     return Problem(problem.train[kept], problem.y[kept], problem.person[kept], problem.test)
 
 
-def _answer(x: Matrix, problem: Problem, strength: float) -> Answer:
+def _balanced_log_loss(y: Labels, decisions: Numbers) -> Numbers:
+    """Log loss of each column of ``decisions`` [m, k], both classes weighing the same; an absent class is left out."""
+    loss = np.logaddexp(0.0, np.where(y[:, None] == 1, -decisions, decisions))
+    return np.asarray(np.mean([loss[y == label].mean(axis=0) for label in np.unique(y)], axis=0))
+
+
+# --- the regressions ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Rows [n] to learn from, their labels, and each C to do it with."""
+
+    rows: Rows
+    y: Labels
+    strengths: Sequence[float]
+
+
+@dataclass(frozen=True)
+class _Model:
+    """Weights [d, k] of the standardised vectors and intercepts [k], a column for each C."""
+
+    weights: Matrix
+    intercepts: Numbers
+
+
+class _Vectors:
+    """All rows, standardised as a whole, and their principal axes."""
+
+    def __init__(self, x: Matrix) -> None:
+        n, d = x.shape
+        std = x.std(axis=0)
+        self.x: Matrix = ((x - x.mean(axis=0)) / np.where(std == 0, 1, std)).astype(np.float32)
+        across = self.x.T @ self.x if n >= d else self.x @ self.x.T  # the smaller has the same eigenvalues
+        values, axes = np.linalg.eigh(across.astype(np.float64))
+        kept = values > 1e-6 * values[-1]
+        values, axes = values[kept], axes[:, kept]
+        self.axes: Matrix = (axes if n >= d else self.x.T @ (axes / np.sqrt(values))).astype(np.float32)
+        self.variance: Numbers = values / n
+
+    def decide(self, rows: Rows, model: _Model) -> Numbers:
+        """Decision values [m, k] of some rows."""
+        return np.asarray(self.x[rows] @ model.weights + model.intercepts, dtype=np.float64)
+
+
+def _fit(vectors: _Vectors, tasks: Sequence[_Task], tolerance: float) -> list[_Model]:
+    """Balanced logistic regressions on standardised vectors, as scikit-learn defines them, solved together.
+
+    What is minimised is the sum of their losses, by scipy's L-BFGS-B. It walks straight where all directions curve
+    alike, and here they do not: frozen vectors vary a thousand times more along some axes than along others, and a
+    loss that is nearly won is flat. The curvature along an axis is about (variance along it) x (mean of p (1 - p)) +
+    (penalty): by its root every coordinate is scaled, anew after each round, as p becomes known. That shapes only the
+    path: where it ends is given by each task's own rows, labels and standard deviations.
+
+    Args:
+        vectors: of all rows.
+        tasks: what to learn.
+        tolerance: of the largest entry of the gradient in these coordinates.
+    """
+    from scipy.optimize import minimize
     from scipy.special import expit
 
-    decisions = _decide(x[problem.train], problem.y, x[problem.test], [strength])[0]
-    odds = problem.y.mean() / (1 - problem.y.mean())
-    return Answer(decisions, expit(decisions + np.log(odds)), strength)
+    if not tasks:
+        return []
+    used = np.unique(np.concatenate([task.rows for task in tasks]))
+    x, axes = vectors.x[used], vectors.axes
+    weight, sign = (np.zeros((len(used), len(tasks)), np.float32) for _ in range(2))
+    scale = np.ones((x.shape[1], len(tasks)), np.float32)
+    for k, task in enumerate(tasks):
+        rows, positive = np.searchsorted(used, task.rows), task.y == 1
+        weight[rows, k] = np.where(positive, 0.5 / positive.sum(), 0.5 / (~positive).sum())
+        sign[rows, k] = np.where(positive, 1, -1)
+        std = x[rows].std(axis=0)
+        scale[:, k] = 1 / np.where(std < 1e-5, 1, std)  # below: no variation among these rows but rounding
+    columns = [len(task.strengths) for task in tasks]
+    weight, sign, scale = (np.repeat(one, columns, axis=1) for one in (weight, sign, scale))
+    penalty = np.array([1 / (c * len(task.rows)) for task in tasks for c in task.strengths], np.float32)
 
+    def loss_and_gradient(walked: Numbers, unit: Numbers) -> tuple[float, Numbers]:
+        place = (walked.reshape(unit.shape) * unit).astype(np.float32)  # [axes + 1, columns]; last the intercept
+        weights = (axes @ place[:-1]) * scale
+        margin = sign * (x @ (weights * scale) + place[-1])
+        decay = np.exp(-np.abs(margin))
+        loss = np.vdot(weight, np.log(1 + decay) - np.minimum(margin, 0)) + np.vdot(penalty * weights, weights) / 2
+        pull = -sign * weight * np.where(margin >= 0, decay, 1) / (1 + decay)
+        gradient = np.empty_like(unit)
+        gradient[:-1] = axes.T @ (((x.T @ pull) * scale + penalty * weights) * scale)
+        gradient[-1] = pull.sum(axis=0)
+        return float(loss), (gradient * unit).ravel()
 
-def _decide(x: Matrix, y: Labels, other: Matrix, strengths: Sequence[float]) -> list[Numbers]:
-    """Decision values of ``other`` by a regression trained on ``x``, for each C in ``strengths``."""
-    from sklearn import config_context
-    from sklearn.linear_model import LogisticRegression
-
-    mean, std = x.mean(axis=0), x.std(axis=0)
-    std[std == 0] = 1.0
-    x, other = (x - mean) / std, (other - mean) / std
-    with config_context(assume_finite=True, skip_parameter_validation=True):
-        models = [LogisticRegression(C=c, class_weight="balanced", max_iter=300).fit(x, y) for c in strengths]
-        return [np.asarray(model.decision_function(other), dtype=np.float64) for model in models]
-
-
-def _balanced_log_loss(y: Labels, decisions: Numbers) -> float:
-    """Log loss with both classes weighing the same; a class that is absent does not count."""
-    loss = np.logaddexp(0.0, np.where(y == 1, -decisions, decisions))
-    return float(np.mean([loss[y == label].mean() for label in np.unique(y)]))
+    place = np.zeros((axes.shape[1] + 1, len(penalty)))
+    spread = np.full(len(penalty), 0.25)  # mean of p (1 - p)
+    for _ in range(ROUNDS):
+        unit = 1 / np.sqrt(np.vstack([vectors.variance[:, None] * spread + penalty, spread]))
+        options = {"gtol": tolerance, "ftol": 0.0, "maxiter": STEPS}
+        found = minimize(loss_and_gradient, (place / unit).ravel(), unit, "L-BFGS-B", jac=True, options=options)
+        place = found.x.reshape(unit.shape) * unit
+        weights = (axes @ place[:-1].astype(np.float32)) * scale**2
+        if found.status != OUT_OF_STEPS:
+            break
+        p = expit(x @ weights + place[-1])
+        spread = np.maximum((weight * p * (1 - p)).sum(axis=0), 1e-4)
+    else:
+        warnings.warn(f"{len(penalty)} regressions on {len(used)} rows did not converge", stacklevel=2)
+    ends = np.cumsum(columns)[:-1]
+    split = zip(np.split(weights, ends, axis=1), np.split(place[-1], ends), strict=True)
+    return [_Model(*one) for one in split]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from benchmark.baselines import RandomVectors
-from benchmark.zeroshot import embed_prompts, unit, zero_shot
+from benchmark.zeroshot import best_pair, embed_prompts, unit, zero_shot
 
 PAIRS = (("calm", "rough"), ("smooth", "hoarse"))
 
@@ -29,3 +29,10 @@ def test_one_pair_is_its_own_ensemble() -> None:
 
 def test_unit_leaves_zero_alone() -> None:
     assert unit([[3.0, 4.0], [0.0, 0.0]]).tolist() == [[0.6, 0.8], [0.0, 0.0]]
+
+
+def test_the_best_pair_is_the_first_of_the_best() -> None:
+    y = np.array([1, 1, 0, 0], np.int8)
+    right, wrong, yes = np.array([2.0, 1, -1, -2]), np.array([-1.0, -1, 1, 1]), np.ones(4)
+    assert best_pair(np.stack([wrong, yes, right, right], axis=1), y) == 2
+    assert best_pair(np.stack([yes, wrong], axis=1), y) == 0

@@ -292,16 +292,17 @@ NEW = (
 )
 OLD = "client_id path sentence up_votes down_votes age gender accent locale segment"
 FIRST = "client_id path sentence up_votes down_votes age gender accent"
+SIDES = ("train", "train", "train", "train", "test", "test")  # of the miniature's people, women and men in turn
 
 
 def miniature(root: Path, voices: Voices) -> None:
-    """Write made-up releases: English as since 17.0 with a delta, German as in 5 to 7, and one clip of release 1."""
+    """Write made-up releases: English as since 17.0 with a delta, five other languages, German as in 5 to 7, and 1."""
     english = voices.cast("common_voice-en", 8, "en", ages=(18, 85))
-    german = voices.cast("common_voice-de", 4, "de", ages=(18, 85))[:3]
+    german = voices.cast("common_voice-de", 6, "de", ages=(18, 85))[:6]
     sexes = {"female": "female_feminine", "male": "male_masculine"}
     accents = (
-        "United States English",
         "India and South Asia (India, Pakistan, Sri Lanka)",  # trap: commas inside parentheses
+        "United States English",
         "England English,Low ",  # trap: free text with a blank at its end
         "",
     )
@@ -333,11 +334,17 @@ def miniature(root: Path, voices: Voices) -> None:
     made = _Release(root / "cv-corpus-6.1-2020-12-11" / "de", OLD.split(), voices)
     for index, voice in enumerate(german):
         for take in range(2):
-            number, split = 1000 + 2 * index + take, ("train", "train", "test")[index]
+            number, split = 1000 + 2 * index + take, SIDES[index]
             made.clip(voice, number, ("validated", split), take, gender=voice.sex, accent=("germany", "austria")[take])
     # trap: a contributor in train of English and in test of German
-    made.clip(german[0], 1100, ("validated", "test"), 4, client=english[2], gender=english[2].sex)
+    made.clip(german[0], 1100, ("validated", "test"), 4, client=english[0], gender=english[0].sex)
     made.write()
+    for locale in ("fr", "it", "es", "sk", "zh-CN"):  # trap: a locale of two parts
+        made = _Release(root / "cv-corpus-22.0-2025-06-20" / locale, NEW.split(), voices)
+        people = voices.cast(f"common_voice-{locale}", 6, locale, ages=(18, 85))
+        for index, (voice, split) in enumerate(zip(people, SIDES, strict=False)):
+            made.clip(voice, 1000 + index, ("validated", split), 0, gender=sexes[voice.sex])
+        made.write()
     # trap: the demographics of 6.0 are broken, and its splits are not those of 6.1
     broken = _Release(root / "cv-corpus-6.0-2020-06-22" / "de", OLD.split(), voices)
     broken.clip(german[1], 500, ("validated", "test"), 2, gender="female", age="nineties")

@@ -138,10 +138,10 @@ def _recordings(audio: Path, where: str, rows: Rows) -> Iterator[tuple[str, str,
 
 PLACES = (  # accent, region and comment
     ("English", "Southern  England"),
-    ("Australian English", "Sydney"),
     ("American", ""),
+    ("Australian English", "Sydney"),
     ("Unknown", "France (mic2 files unavailable)"),
-    ("Scottish", "Fife"),
+    ("English", "Yorkshire"),
     ("NewZealand English", ""),
 )
 

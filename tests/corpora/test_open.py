@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from pipelines.corpora import common_voice, fsdd, librispeech, speechocean762
@@ -511,7 +512,7 @@ def test_speechocean_miniature_has_children_and_adults_of_both_sexes_in_both_spl
 
 def test_common_voice_miniature_has_both_sexes_and_ages_in_every_split(miniature):
     tables = miniature(common_voice)
-    assert tables.speakers.height == 11
+    assert tables.speakers.height == 8 + 6 * 6
     ages = tables.observations.filter(tables.observations["attribute"] == "age_range")
     people = tables.speakers.select("speaker_id", "sex")
     joined = tables.utterances.join(ages.select("utt_id", "value"), on="utt_id").join(people, on="speaker_id")
@@ -520,6 +521,18 @@ def test_common_voice_miniature_has_both_sexes_and_ages_in_every_split(miniature
     for values in ({"female_feminine", "male_masculine"}, {True, False}):
         cells = {(row["official_split"], cell) for row in english for cell in (row["sex"], row["value"] in old)}
         assert {(split, value) for split in ("train", "dev", "test") for value in values} <= cells
+
+
+def test_common_voice_miniature_has_both_sexes_on_both_sides_in_seven_languages(miniature):
+    tables = miniature(common_voice)
+    joined = tables.utterances.join(tables.speakers, on="speaker_id").filter(pl.col("official_split").is_not_null())
+    cells = {(row["language"], row["official_split"], row["sex"][0]) for row in joined.iter_rows(named=True)}
+    languages = ("en", "fr", "it", "es", "sk", "zh-CN", "de")
+    assert cells >= {(tag, split, sex) for tag in languages for split in ("train", "test") for sex in "fm"}
+    people = tables.utterances.join(tables.observations.filter(attribute="accent"), on="speaker_id")
+    accents = set(people.filter(pl.col("official_split").is_not_null()).select("official_split", "value").rows())
+    wanted = ("United States English", "England English")
+    assert accents >= {(split, accent) for split in ("train", "test") for accent in wanted}
 
 
 def test_common_voice_miniature_holds_every_trap(miniature):

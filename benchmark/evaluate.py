@@ -250,15 +250,12 @@ class _Judged:
         if self._matrix is None:
             shards = self._shards[of_task.task.corpus]
             if isinstance(self.embedder, Confound):
-                found = self.embedder.features(self._meta_db, shards, of_task.task)
+                self._matrix = _matrix(self.embedder.features(self._meta_db, shards, of_task.task))
             else:
-                found = load_embeddings(embeddings_folder(self.embedder, self._embeddings), shards)
-            vectors = found["vector"]
-            x = vectors.list.to_array(len(vectors[0])).to_numpy()
-            self._matrix = found.select("utt_id").with_row_index("row"), x
+                self._matrix = load_matrix(self.embedder, shards, self._embeddings)
         index, x = self._matrix
         rows = of_task.utterances.select("utt_id").join(index, on="utt_id", how="left", maintain_order="left")["row"]
-        return x, rows.to_numpy().astype(np.int64)
+        return x, rows.to_numpy()
 
     def of_confound(self, of_task: TaskData, predictions: pl.DataFrame) -> Mapping[str, Any]:
         """What only a score of a confound has: whether it is more than chance, and by which properties."""
@@ -284,6 +281,21 @@ class _Judged:
         if self._prompts is None:
             self._prompts = embed_prompts(self.embedder, self._texts)
         return self._prompts
+
+
+def load_matrix(embedder: Embedder, shards: Sequence[Path], embeddings: Path) -> tuple[pl.DataFrame, Vectors]:
+    """The vectors [n, d] of some shards, and utt_id and row of each utterance in them.
+
+    Raises:
+        FileNotFoundError: a shard was not embedded.
+    """
+    return _matrix(load_embeddings(embeddings_folder(embedder, embeddings), shards))
+
+
+def _matrix(found: pl.DataFrame) -> tuple[pl.DataFrame, Vectors]:
+    vectors = found["vector"]
+    x = vectors.list.to_array(len(vectors[0])).to_numpy()
+    return found.select("utt_id", pl.int_range(pl.len(), dtype=pl.Int64).alias("row")), x
 
 
 def _corpus(of_task: TaskData) -> str:
@@ -419,7 +431,7 @@ def _answers(judged: _Judged, group: Sequence[TaskData], drafts: Sequence[Score]
     for of_task in group:
         if of_task.protocol == "folds":
             x, rows = judged.vectors(of_task)
-            folds = probe.repeated_folds(x[rows], of_task.y, of_task.person)
+            folds = probe.repeated_folds(x[rows], of_task.y, of_task.person, probe.REPEATS, folds=probe.FOLDS)
             answers[of_task.task.name] = _Answer(folds.by_repeat, folds.probability, _no_pair(of_task))
     return [answers[of_task.task.name] for of_task in group]
 
@@ -485,7 +497,7 @@ def _measured(draft: Score, judged: _Judged, of_task: TaskData, answer: _Answer,
         draft,
         status="ok",
         **asdict(metrics.measure(frame, draft.corpus)),
-        n_train_speakers=_n_train(of_task) if draft.mode == "probe" else None,
+        n_train_speakers=of_task.n_train() if draft.mode == "probe" else None,
         n_without_audio=of_task.n_without_audio,
         prompt_min=min(single, default=None),
         prompt_max=max(single, default=None),
@@ -527,14 +539,6 @@ def _predictions(of_task: TaskData, answer: _Answer) -> pl.DataFrame:
     if answer.chosen is not None:
         columns["best_prompt"] = pl.Series(answer.chosen)
     return of_task.units.frame.with_columns(**columns)
-
-
-def _n_train(of_task: TaskData) -> int:
-    """Persons that a probe learns from; with folds, on average."""
-    if of_task.protocol == "split":
-        return len(np.unique(of_task.person[of_task.train]))
-    parts = probe.outer_folds(of_task.y, of_task.person, probe.FOLDS, 0)
-    return round(len(np.unique(of_task.person)) * (1 - 1 / len(parts)))
 
 
 def _macro_f1(predictions: pl.DataFrame, column: str) -> float:

@@ -195,6 +195,15 @@ class TaskData:
         known = self.utterances["language"].drop_nulls().map_elements(primary, return_dtype=pl.String)
         return "" if known.is_empty() else str(known.mode().sort()[0])
 
+    def n_train(self) -> int:
+        """Persons that a probe learns from; with folds, on average."""
+        from benchmark.probe import FOLDS
+
+        if self.protocol == "split":
+            return len(np.unique(self.person[self.train]))
+        folds = min(FOLDS, *(len(np.unique(self.person[self.y == label])) for label in (0, 1)))
+        return round(len(np.unique(self.person)) * (1 - 1 / folds))
+
     def refuse(self, mode: str) -> None:
         """Raise `MissingError` where a class has nobody to learn from or to judge."""
         if not self.utterances.height:

@@ -1,137 +1,23 @@
-"""A made-up warehouse of two corpora, small enough to see through: the positive speakers hum higher."""
+"""What is scored, from which inputs, and what is computed again; in a world where positive speakers hum higher."""
 
-import io
 import json
-import tarfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import polars as pl
 import pytest
-import soundfile
+from scipy.special import expit
 from sklearn.metrics import f1_score
 
 from benchmark import evaluate as module
-from benchmark.baselines import AlwaysYes, MelStatistics, RandomVectors
-from benchmark.embed import embed
-from benchmark.embedders import Vectors, Wave
-from benchmark.evaluate import Contender, Score, board, evaluate, keyed_hash, read_scores
+from benchmark import metrics, probe
+from benchmark.baselines import RandomVectors
+from benchmark.confounds import Confound, NothingLeftError
+from benchmark.evaluate import keyed_hash, read_scores
 from benchmark.task import Task
-
-KEY = b"only for tests"
-SPEAKERS, CLIPS = 24, 2
-
-
-class Ear:
-    """Hears pitch, and has a text side that knows which word means high."""
-
-    name = "ear"
-    fingerprint = "ear 1"
-    sample_rate = 16_000
-    trained_on: Mapping[str, Sequence[str]] = {
-        "corpora": ["toy"],
-        "languages": ["it-IT"],
-        "labels": ["parkinson=present", "sex"],
-    }
-    manifest = "m1"
-    asked = 0
-
-    def embed_audio(self, waves: Sequence[Wave]) -> Vectors:
-        self.asked += 1
-        crossings = [np.mean(np.diff(np.signbit(wave).astype(int)) != 0) for wave in waves]
-        return np.array([[c - 0.06, 1e-4, 0] for c in crossings], dtype=np.float32)
-
-    def embed_text(self, texts: Sequence[str]) -> Vectors:
-        self.asked += 1
-        meaning = {"high": [1, 0, 0], "low": [-1, 0, 0], "odd": [0, 0, 1], "even": [0, 1, 0]}
-        return np.array([meaning[text] for text in texts], dtype=np.float32)
-
-
-def task(name: str, **changes: str) -> Task:
-    usual = Task(
-        name=name,
-        group="health",
-        track="paper",
-        corpus="toy",
-        positive="parkinson = 'present'",
-        negative="parkinson = 'absent'",
-        unit="speaker",
-        source="any",
-        prompts={"en": (("low", "high"), ("even", "odd")), "it": (("low", "high"),)},
-    )
-    return replace(usual, **changes)  # type: ignore[arg-type]
-
-
-@dataclass
-class World:
-    root: Path
-    shards: dict[str, list[Path]]
-    tasks: list[Task]
-    embedders: list[Contender]
-
-    def run(self, **options: object) -> list[Score]:
-        for embedder in self.embedders:
-            if not isinstance(embedder, AlwaysYes):
-                embed(embedder, [tar for tars in self.shards.values() for tar in tars], self.root / "embeddings")
-        folders = (self.root / name for name in ("embeddings", "predictions", "scores"))
-        usual = {"id_key": KEY, "split_hash": "s1"}
-        meta = self.root / "meta.db"
-        return evaluate(self.embedders, self.tasks, meta, self.shards, *folders, **{**usual, **options})  # type: ignore[arg-type]
-
-    def files(self) -> dict[str, int]:
-        found = (file for kind in ("scores", "predictions") for file in (self.root / kind).rglob("*.*"))
-        return {str(file.relative_to(self.root)): file.stat().st_mtime_ns for file in found}
-
-    def change(self, sql: str) -> None:
-        with duckdb.connect(self.root / "meta.db") as con:
-            con.execute(sql).fetchall()
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr("benchmark.probe.FOLDS", 2)  # the choice of C has its own tests
-    monkeypatch.setattr("benchmark.probe.STRENGTHS", (0.1,))
-    facts, audio = [], {}
-    for speaker in range(SPEAKERS):
-        positive = speaker % 2 == 0
-        for clip in range(CLIPS):
-            utt_id = f"{speaker:03}{clip}"
-            split = "test" if speaker < 12 else "dev" if speaker < 14 else "train"
-            state = "present" if positive else "absent"
-            sex = "female" if speaker % 4 < 2 else "male"
-            facts.append((utt_id, "toy", f"toy:Owner {speaker}", split, sex, 65, 70, "it", state))
-            time = np.arange(8_000) / 16_000
-            pitch = (900 if positive else 200) + 10 * speaker
-            audio[utt_id] = np.sin(2 * np.pi * pitch * time).astype(np.float32) / 2
-    schema = ["utt_id", "corpus", "person_id", "split", "sex", "age_low", "age_high", "language", "parkinson"]
-    frame = pl.DataFrame(facts, schema=schema, orient="row")  # noqa: F841 - DuckDB reads it by name
-    with duckdb.connect(tmp_path / "meta.db") as con:
-        con.execute("CREATE TABLE t AS SELECT * FROM frame").fetchall()
-        con.execute("CREATE VIEW speaker AS SELECT DISTINCT corpus, person_id FROM t").fetchall()
-        con.execute("CREATE TABLE person_split AS SELECT DISTINCT person_id, split, 'hash' AS source FROM t").fetchall()
-        con.execute("CREATE VIEW facts AS SELECT * FROM t").fetchall()
-    tars = []
-    for split in ("train", "test"):
-        tars.append(tmp_path / f"{split}-00000.tar")
-        with tarfile.open(tars[-1], "w") as tar:
-            for utt_id, wave in audio.items():
-                if (int(utt_id[:3]) < 12) == (split == "test"):
-                    buffer = io.BytesIO()
-                    soundfile.write(buffer, wave, 16_000, format="FLAC")
-                    info = tarfile.TarInfo(f"{utt_id}.flac")
-                    info.size = buffer.getbuffer().nbytes
-                    buffer.seek(0)
-                    tar.addfile(info, buffer)
-    tasks = [task("toy-pd"), task("toy-clips", unit="utterance"), task("toy-sex", group="demographic")]
-    tasks[2] = replace(tasks[2], positive="sex = 'female'", negative="sex = 'male'")
-    return World(tmp_path, {"toy": tars}, tasks, [Ear(), MelStatistics(), RandomVectors(8), AlwaysYes()])
-
-
-def pick(scores: Sequence[Score], embedder: str, task: str, mode: str) -> Score:
-    return next(s for s in scores if (s.embedder, s.task, s.mode) == (embedder, task, mode))
+from tests.benchmark.world import KEY, Ear, World, pick, task
 
 
 def test_a_planted_effect_is_seen_in_both_modes(world: World) -> None:
@@ -265,33 +151,6 @@ def test_two_embedders_of_one_name_are_refused(world: World) -> None:
     world.embedders = [RandomVectors(8), RandomVectors(4)]
     with pytest.raises(ValueError, match="share a name"):
         world.run()
-
-
-def test_the_board_has_a_mean_only_when_complete(world: World) -> None:
-    full = board(world.run(), world.root / "predictions", world.tasks)
-    row = full.means.filter(stratum="all", embedder="ear", mode="zero-shot").row(0, named=True)
-    assert row["complete"] == "3/3"
-    assert 0.5 < row["macro_f1_low"] <= row["macro_f1"] <= row["macro_f1_high"] <= 1
-
-    world.tasks.append(task("no-corpus", corpus="absent", group="voice"))
-    partial = board(world.run(), world.root / "predictions", world.tasks)
-    row = partial.means.filter(stratum="all", embedder="ear", mode="zero-shot").row(0, named=True)
-    assert (row["complete"], row["macro_f1"], row["f1"], row["macro_f1_low"]) == ("3/4", None, None, None)
-    health = partial.means.filter(stratum="health", embedder="ear", mode="zero-shot").row(0, named=True)
-    assert (health["complete"], health["macro_f1"]) == ("2/2", 1.0)
-    assert partial.differences["difference"].is_null().all()
-
-
-def test_the_board_compares_with_the_references_on_the_same_draws(world: World) -> None:
-    world.tasks = world.tasks[:2]
-    found = board(world.run(), world.root / "predictions", world.tasks).differences
-    pairs = set(found.select("embedder", "mode", "reference").rows())
-    assert ("ear", "zero-shot", "always-yes") in pairs
-    assert ("ear", "probe", "random") in pairs
-    assert ("random", "probe", "random") not in pairs
-    row = found.filter(embedder="ear", mode="zero-shot", reference="always-yes").row(0, named=True)
-    assert row["difference"] == pytest.approx(2 / 3)
-    assert row["separable"] and 0.3 < row["low"] <= row["difference"] <= row["high"]
 
 
 def test_the_code_is_part_of_the_key(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

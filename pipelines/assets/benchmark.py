@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from tqdm import tqdm
 
 from benchmark import registry
 from benchmark.embedders import AbsentError, EmbedderError
-from benchmark.task import Task, load_tasks
+from benchmark.task import Task, Transfer, load_tasks, load_transfers
 from pipelines import board, ingest, meta
 from pipelines.assets import common
 from pipelines.assets.model import run_folder
@@ -20,6 +21,7 @@ from pipelines.resources import Slap
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
+    from benchmark.embedders import Embedder
     from benchmark.evaluate import Contender
 
 # Chosen when the graph is loaded, as the corpora are: one asset an embedder.
@@ -118,10 +120,12 @@ def scores(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResul
     from benchmark import confounds
     from benchmark.baselines import AlwaysYes
     from benchmark.evaluate import evaluate
+    from benchmark.transfer import transfer
 
     settings = slap.settings()
     embeddings = settings.warehouse / "embeddings"
-    contenders: list[Contender] = [*present(settings), AlwaysYes(), *confounds.contenders(embeddings)]
+    embedders = present(settings)
+    contenders: list[Contender] = [*embedders, AlwaysYes(), *confounds.contenders(embeddings)]
     with tqdm(desc="scores", leave=False) as bar:
 
         def progress(done: int, total: int) -> None:
@@ -141,16 +145,34 @@ def scores(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResul
             synthetic=meta.synthetic_corpora(settings.meta_db),
             progress=progress,
         )
+    with tqdm(desc="transfers", leave=False) as bar:
+        moved = transfer(
+            embedders,
+            transfers(settings),
+            settings.meta_db,
+            benchmark_shards(settings),
+            embeddings,
+            settings.warehouse / "scores",
+            id_key=ingest.id_key(settings.warehouse),
+            progress=progress,
+        )
     absent = absent_embedders(settings)
     (settings.warehouse / "scores" / "absent.json").write_text(json.dumps(absent, indent=1, sort_keys=True))
     scored = sum(score.status == "ok" for score in results)
-    context.log.info(f"{scored} scores, {len(results) - scored} missing; {len(absent)} embedders absent")
+    context.log.info(
+        f"{scored} scores, {len(results) - scored} missing; {moved.height} transfers; {len(absent)} embedders absent"
+    )
     return dg.MaterializeResult(
-        metadata={"scores": scored, "missing": len(results) - scored, "absent": ", ".join(absent) or "none"}
+        metadata={
+            "scores": scored,
+            "missing": len(results) - scored,
+            "transfers": moved.filter(status="ok").height,
+            "absent": ", ".join(absent) or "none",
+        }
     )
 
 
-def present(settings: Settings) -> list["Contender"]:
+def present(settings: Settings) -> list["Embedder"]:
     """The embedders of this run whose vectors are there."""
     absent = absent_embedders(settings)
     context = registry_context(settings)
@@ -198,7 +220,17 @@ def tasks(settings: Settings) -> tuple[Task, ...]:
     return tuple(task for task in load_tasks() if task.track == "paper" or task.corpus in common.taking_part(settings))
 
 
+def transfers(settings: Settings) -> tuple[Transfer, ...]:
+    """The transfers between corpora that take part, where there are two at least."""
+    there = common.taking_part(settings)
+    some = [
+        replace(one, corpora=tuple(corpus for corpus in one.corpora if corpus in there)) for one in load_transfers()
+    ]
+    return tuple(one for one in some if len(one.corpora) > 1)
+
+
 def benchmark_shards(settings: Settings) -> dict[str, list[Path]]:
-    """The tars of every corpus that a task asks for, by corpus."""
-    asked = {task.corpus for task in tasks(settings)} & set(settings.corpora)
+    """The tars of every corpus that a task or a transfer asks for, by corpus."""
+    moved = {corpus for one in transfers(settings) for corpus in one.corpora}
+    asked = ({task.corpus for task in tasks(settings)} | moved) & set(settings.corpora)
     return {name: sorted((settings.shards / name).glob("*.tar")) for name in sorted(asked)}

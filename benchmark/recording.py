@@ -26,12 +26,12 @@ LONGEST_S = 60.0  # of a clip that is measured; the duration is that of the whol
 BANDS = 24  # mel bands of the silence
 NAME = "recording"
 FINGERPRINT = hashlib.sha256(
-    b"recording 5: fft 512, 25/10 ms; silence: 0.2 s, 15 dB below speech, 6 dB about the 10th percentile; 24 htk bands"
+    b"recording 6: fft 512, 25/10 ms; silence: 0.2 s, 15 dB below speech, 6 dB about the 10th percentile; 24 htk bands"
 ).hexdigest()
 
 LEVELS = (
     "level",  # dBFS, root mean square
-    "peak level",  # dBFS
+    "level=peak",  # dBFS
     "clipping",  # share of samples at 0.99 of full scale or above
     "DC offset",  # dBFS, from -60 on: the mean of any wave is a little off zero, and the more so the louder it is
     "noise floor",  # dBFS, mean of the frames without speech; NaN where a clip has none
@@ -48,7 +48,7 @@ _BELOW_SPEECH_DB = 15.0
 _ABOVE_FLOOR_DB = 6.0
 _LEAST_PAUSE, _EDGE = 20, 5  # frames: 0.2 s, longer than the closure of a stop; and the tails of speech at its ends
 _NO_OFFSET_DB = -60.0
-_CUT_DB, _CUT_STEP = 20.0, 250.0  # dB, Hz
+_STEP = 250.0  # Hz, of the bandwidth
 _PERIODIC = 0.5  # autocorrelation from which a frame counts as voiced
 _PITCH_LAGS = slice(RATE // 400, RATE // 80)  # samples: periods of 80 to 400 Hz
 
@@ -128,23 +128,18 @@ def measure(wave: Wave) -> Numbers:
 
 
 def bandwidth(wave: Wave) -> float:
-    """The highest frequency in Hz that carries energy.
+    """The highest frequency in Hz that carries energy: 10 dB above the noise of rounding to 16 bits.
 
-    Above the cut of a codec, of a filter or of a lower native rate there is nothing but rounding to 16 bits: energy
-    stands 10 dB above it. How far the slope of a cut reaches above the rounding depends on how bright the voice is, so
-    the cut is put where the slope is 20 dB below the median of 0.5 to 1.5 kHz under its end, and rounded to 250 Hz.
+    Above the cut of a codec, of a filter or of a lower native rate there is nothing but rounding. A limit in dB below
+    the spectrum's peak would measure how bright the voice is; so would the exact place where the slope of a cut meets
+    the rounding, and it is given to 250 Hz.
 
     Args:
         wave: mono, at 16 kHz.
     """
     spectrum = _power(_frames(wave, FFT, FFT // 2), "blackmanharris").mean(axis=0)
     carries = np.flatnonzero(spectrum > 10 * _QUANTISATION)
-    if not len(carries):
-        return 0.0
-    end = int(carries[-1])
-    below = np.median(_db(spectrum[max(0, end - 48) : max(1, end - 16)]))
-    cut = int(np.flatnonzero(_db(spectrum[: end + 1]) >= below - _CUT_DB)[-1])
-    return _CUT_STEP * round(cut * RATE / FFT / _CUT_STEP)
+    return _STEP * round(float(carries[-1] if len(carries) else 0) * RATE / FFT / _STEP)
 
 
 def silent_frames(energy: Numbers, power: Numbers) -> npt.NDArray[np.bool_]:

@@ -1,54 +1,75 @@
 """Follow one score back: predictions, checkpoint, manifest, shards, raw files. Each hash is checked on the way.
 
-What changed since the score was written is said. Raw files appear by hash only: their names may hold names of people.
+A transfer is followed likewise, on both of its corpora. What changed since the number was written is said. Raw files
+appear by hash only: their names may hold names of people.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import polars as pl
 
+from benchmark import confounds, units
+from benchmark import transfer as transfers
 from benchmark.embed import shard_hash
-from benchmark.evaluate import Score, code_hash, task_hash
-from benchmark.task import TaskError, load_tasks, rows
+from benchmark.evaluate import code_hash, task_hash
+from benchmark.score import Score, read_scores
+from benchmark.task import TaskError, Transfer, load_tasks, load_transfers, rows, transfer_tasks
 from slap_model.manifest import Manifest, ManifestError, withdrawn_on
 
 SHOWN = 5  # hashes of raw files
+TRANSFER = "transfer"  # stands between embedder and name of a transfer
 
 
 class TraceError(ValueError):
     """There is nothing to follow; the message says what there is instead."""
 
 
-def trace_score(warehouse: Path, name: str) -> str:
+def trace_score(warehouse: Path, name: str, id_key: bytes | None = None) -> str:
     """Everything a score was made from, as text.
 
     Args:
         warehouse: its folder.
-        name: ``<embedder>/<task>.<mode>``, e.g. ``slap/ewa_db_parkinson.probe``.
+        name: ``<embedder>/<task>.<mode>``, e.g. ``slap/ewa_db_parkinson.probe``, or
+            ``<embedder>/transfer/<transfer>/<corpus learned from>-><corpus judged>``.
+        id_key: secret of the hashes of persons; without it, the hash of labels and audio cannot be checked.
 
     Raises:
         TraceError: no such score; the message names the nearest ones.
     """
+    if name.split("/")[1:2] == [TRANSFER]:
+        return _trace_transfer(warehouse, name, id_key)
     score = _find(warehouse / "scores", name)
     trace = _Trace(name)
     _number(trace, score)
     _task_and_code(trace, score)
+    _prompts(trace, score)
     if score.status == "ok":
         _predictions(trace, warehouse, name, score)
+    _training(trace, warehouse, score)
+    folds = score.protocol == "folds"
+    _audio(trace, warehouse, score.corpus, score.task, "*" if folds else "test-*")
+    _data(trace, warehouse, score, id_key)
+    return trace.text()
+
+
+def _training(trace: _Trace, warehouse: Path, score: Score) -> None:
+    """Checkpoint and manifest of an embedder, where it has them."""
     if score.hashes.get("manifest"):
         _checkpoint(trace, warehouse, score)
         _manifest(trace, warehouse, score)
+    elif score.embedder in confounds.NAMES:
+        trace.head(
+            "checkpoint", f"none: a confound, which is told {confounds.WHAT[score.embedder]} and hears no speech"
+        )
     else:
         trace.head("checkpoint", "none: this embedder was not trained on a manifest")
-    _audio(trace, warehouse, score)
-    return trace.text()
 
 
 class _Trace:
@@ -104,6 +125,14 @@ def _number(trace: _Trace, score: Score) -> None:
     trace.head("score", value)
     if score.synthetic:
         trace.line("voices", "synthetic: rendered by espeak-ng; the score says nothing about people")
+    if score.status == "ok" and score.protocol == "folds":
+        trace.line(
+            "protocol", f"folds, {score.repeats} times: every person judged by a probe that never heard the person"
+        )
+    if score.chance_p is not None:
+        trace.line("by chance", f"p = {score.chance_p:.2g} that scores which know nothing of the label do as well")
+    for property_, auroc in (score.told_by or {}).items():
+        trace.line("told by", f"{property_}, AUROC {auroc:.2f} alone")
     trace.line("embedder", f"{score.embedder}, fingerprint {score.fingerprint}")
     trace.line("key", f"{score.key} (hash of all that the score depends on)")
 
@@ -111,10 +140,25 @@ def _number(trace: _Trace, score: Score) -> None:
 def _task_and_code(trace: _Trace, score: Score) -> None:
     now = next((task for task in load_tasks() if task.name == score.task), None)
     stated = score.hashes.get("task", "")
-    problem = "" if now and task_hash(now, score.prompt_language) == stated else "its row in tasks.toml is not the one that was scored"
+    problem = (
+        ""
+        if now and task_hash(now, score.prompt_language) == stated
+        else "its row in tasks.toml is not the one that was scored"
+    )
     trace.check("task", f"{score.task} on corpus {score.corpus}, {stated}", problem)
     stated = score.hashes.get("code", "")
     trace.check("code", stated, "" if stated == code_hash() else "the benchmark's code is not the one that scored")
+
+
+def _prompts(trace: _Trace, score: Score) -> None:
+    """The sentences that zero-shot asked with, as they are now; `_task_and_code` says whether they changed."""
+    task = next((task for task in load_tasks() if task.name == score.task), None)
+    if score.prompt_language is None or task is None:
+        return
+    trace.head("prompts", f"{score.n_prompts or 'no'} pairs, language {score.prompt_language}: no / yes")
+    for number, (no, yes) in enumerate(task.prompts.get(score.prompt_language, ())):
+        best = "  (best on the training split)" if number == score.best_prompt else ""
+        trace.line(str(number), f"{no} / {yes}{best}")
 
 
 def _predictions(trace: _Trace, warehouse: Path, name: str, score: Score) -> None:
@@ -204,36 +248,146 @@ def _index_hash(tar: Path) -> str:
     return dict(pl.read_parquet_metadata(index)).get("sha256", "")
 
 
-def _audio(trace: _Trace, warehouse: Path, score: Score) -> None:
-    """The tars of the task's corpus that were tested, and the raw files they were made from."""
-    tars = sorted((warehouse / "shards" / score.corpus).glob("test-*.tar"))
-    trace.head("audio", f"shards/{score.corpus}: {len(tars)} tars of the test split")
-    trace.line("data", f"{score.hashes.get('data', '')} (labels and audio when the score was written)")
+def _audio(trace: _Trace, warehouse: Path, corpus: str, task: str, which: str) -> None:
+    """The tars of a corpus that were judged, and the raw files they were made from.
+
+    Args:
+        trace: the lines so far.
+        warehouse: its folder.
+        corpus: whose tars.
+        task: of tasks.toml, which says what utterances are asked; "" for all.
+        which: the beginning of the tars' names: of a split, or ``*``.
+    """
+    tars = sorted((warehouse / "shards" / corpus).glob(f"{which}.tar"))
+    split = "" if which == "*" else which.partition("-")[0]
+    trace.head("audio", f"shards/{corpus}: {len(tars)} tars of {f'the {split} split' if split else 'all splits'}")
     indexed = [tar for tar in tars if tar.with_suffix(".parquet").is_file()]
     wrong = [tar.name for tar in tars if _index_hash(tar) != shard_hash(tar)]
     problem = f"{len(wrong)} are not those of their index, first {wrong[0]}" if wrong else ""
-    trace.check("tars", f"{len(tars)}, bytes against their indexes", problem if tars else "test shards absent")
+    absent = f"{split} shards absent" if split else "shards absent"
+    trace.check("tars", f"{len(tars)}, bytes against their indexes", problem if tars else absent)
     if not indexed:
         return
     index = pl.concat(pl.read_parquet(tar.with_suffix(".parquet"), columns=["utt_id", "raw_sha256"]) for tar in indexed)
-    tested = _tested(warehouse / "meta.db", score.task)
-    if tested is not None:
-        index = index.filter(pl.col("utt_id").is_in(tested.implode()))
-    whose = "of the task" if tested is not None else "of the corpus (meta.db cannot say which of them the task asks)"
+    asked = _asked(warehouse / "meta.db", task, split) if task else None
+    if asked is not None:
+        index = index.filter(pl.col("utt_id").is_in(asked.implode()))
+    if asked is not None:
+        whose = "of the task"
+    else:
+        whose = "of the corpus" + (" (meta.db cannot say which of them the task asks)" if task else "")
     files = index["raw_sha256"].unique().sort()
-    trace.line("raw files", f"{len(files)}, for {index.height} test utterances {whose}; sha256")
+    trace.line("raw files", f"{len(files)}, for {index.height} {split or 'judged'} utterances {whose}; sha256")
     for digest in files.head(SHOWN):
         trace.line("", digest)
     if len(files) > SHOWN:
         trace.line("", f"and {len(files) - SHOWN} more")
 
 
-def _tested(meta_db: Path, task: str) -> pl.Series | None:
-    """The utterances of a task's test split as the warehouse has them now; None where it cannot say."""
+def _asked(meta_db: Path, task: str, split: str) -> pl.Series | None:
+    """The utterances of a task in a split ("": in all) as the warehouse has them now; None where it cannot say."""
     known = {one.name: one for one in load_tasks()}
     if task not in known or not meta_db.is_file():
         return None
     try:
-        return rows(known[task], meta_db).filter(split="test")["utt_id"]
+        found = rows(known[task], meta_db)
     except (TaskError, duckdb.Error):
         return None
+    return found.filter(pl.col("split") == split)["utt_id"] if split else found["utt_id"]
+
+
+def _data(trace: _Trace, warehouse: Path, score: Score, id_key: bytes | None) -> None:
+    """The hash of labels and audio, against what the warehouse has now."""
+    stated = score.hashes.get("data", "")
+    task = next((task for task in load_tasks() if task.name == score.task), None)
+    trace.head("labels", f"and audio of {score.task}")
+    if id_key is None or task is None or not (warehouse / "meta.db").is_file():
+        trace.line("data", f"{stated} (not checked: it takes the id key, meta.db and the task)")
+        return
+    try:
+        (now,) = units.load([task], warehouse / "meta.db", _tars(warehouse, [task.corpus]), id_key, ())
+        problem = "" if now.hash == stated else "labels or audio are not those that were scored"
+    except (TaskError, duckdb.Error, units.LeakError) as error:
+        problem = f"labels cannot be read: {error}"
+    trace.check("data", stated, problem)
+
+
+def _tars(warehouse: Path, corpora: Iterable[str]) -> dict[str, list[Path]]:
+    return {corpus: sorted((warehouse / "shards" / corpus).glob("*.tar")) for corpus in corpora}
+
+
+# --- transfer -----------------------------------------------------------------------------------------------
+
+
+def _trace_transfer(warehouse: Path, name: str, id_key: bytes | None) -> str:
+    """A probe that learned on one corpus and was judged on another, followed back to both."""
+    held = transfers.read_transfers(warehouse / "scores")
+    said = [f"{e}/{TRANSFER}/{n}/{a}->{b}" for e, n, a, b in held.select("embedder", "name", *_PAIR).rows()]
+    if not said:
+        raise TraceError(
+            f"no transfers in {warehouse / 'scores'}: run the benchmark first (`make demo`, or `slap run`)"
+        )
+    if name not in said:
+        near = difflib.get_close_matches(name, said, n=3, cutoff=0.5) or said[:3]
+        raise TraceError(f"no transfer {name!r} among {len(said)}; near it: {', '.join(near)}")
+    row = held.row(said.index(name), named=True)
+    score = next((one for one in read_scores(warehouse / "scores") if one.embedder == row["embedder"]), None)
+    trace = _Trace(name)
+    if row["status"] == "ok":
+        trace.head(
+            "transfer",
+            f"{row['label']}: macro-F1 {row['macro_f1']:.3f} [{row['macro_f1_low']:.3f}, {row['macro_f1_high']:.3f}], "
+            f"F1 {row['f1']:.3f}, AUROC {row['auroc']:.3f}; learned from {row['n_train_speakers']} speakers of "
+            f"{row['train_corpus']}, judged on {row['n_speakers']} of {row['test_corpus']}, prevalence "
+            f"{row['prevalence']:.2f}",
+        )
+    else:
+        trace.head("transfer", f"{row['label']}: missing: {row['reason']}")
+    if row["n_left_out"]:
+        trace.line("left out", f"{row['n_left_out']} persons of both corpora, whom the probe did not learn from")
+    if score is not None and score.synthetic:
+        trace.line("voices", "synthetic: rendered by espeak-ng; the number says nothing about people")
+    asked = next((one for one in load_transfers() if one.name == row["name"]), None)
+    if asked is not None:
+        trace.line("yes", asked.positive)
+        trace.line("no", asked.negative)
+    fingerprint = "" if score is None else score.fingerprint
+    trace.line("embedder", f"{row['embedder']}, fingerprint {fingerprint or 'unknown: it has no score'}")
+    problem = _transfer_problem(warehouse, row, asked, fingerprint, id_key)
+    if problem is None:
+        trace.line("key", f"{row['key']} (not checked: it takes the id key and meta.db)")
+    else:
+        trace.check("key", f"{row['key']} (weights, labels, audio, definition, code)", problem)
+    if score is not None:
+        _training(trace, warehouse, score)
+    for corpus in dict.fromkeys((row["train_corpus"], row["test_corpus"])):
+        _audio(trace, warehouse, corpus, "", "*")
+    return trace.text()
+
+
+_PAIR = ("train_corpus", "test_corpus")
+
+
+def _transfer_problem(
+    warehouse: Path, row: Mapping[str, Any], asked: Transfer | None, fingerprint: str, id_key: bytes | None
+) -> str | None:
+    """Whether the key of a transfer comes out again from what is there now; None where that cannot be told.
+
+    Who of the run was trained on which corpus decides what is free to be judged as a whole. It is not kept, so each
+    possibility is tried.
+    """
+    if asked is None:
+        return "the transfer is no longer in tasks.toml"
+    if id_key is None or not (warehouse / "meta.db").is_file():
+        return None
+    pair = [row[name] for name in _PAIR]
+    tasks = {corpus: task for corpus, task in transfer_tasks(asked).items() if corpus in pair}
+    for heard in ((), pair[:1], pair[1:], pair):
+        try:
+            found = units.load(list(tasks.values()), warehouse / "meta.db", _tars(warehouse, tasks), id_key, heard)
+        except (TaskError, duckdb.Error, units.LeakError) as error:
+            return f"labels cannot be read: {error}"
+        data = dict(zip(tasks, found, strict=True))
+        if transfers.key_of(fingerprint, asked, data[pair[0]], data[pair[1]]) == row["key"]:
+            return ""
+    return "weights, labels, audio, definition or code are not those of the number"

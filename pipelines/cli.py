@@ -137,13 +137,20 @@ def download(corpus: str | None, to: Path | None, only: tuple[str, ...], accept_
 
 
 @main.command()
-@click.argument("score", metavar="EMBEDDER/TASK.MODE")
+@click.argument("score", metavar="SCORE")
 def trace(score: str) -> None:
-    """Follow one score back to its predictions, checkpoint, manifest, shards and raw files' hashes."""
-    from benchmark.trace import TraceError, trace_score
+    """Follow one score back to its predictions, prompts, checkpoint, manifest, shards and raw files' hashes.
 
+    SCORE is <embedder>/<task>.<mode>, as `slap trace slap/ewa_db_parkinson.probe`, or a transfer,
+    "<embedder>/transfer/<name>/<corpus>-><corpus>" (in quotes: a shell reads the arrow as its own).
+    """
+    from benchmark.trace import TraceError, trace_score
+    from pipelines import ingest
+
+    warehouse = _settings(None).warehouse
+    has_key = "SLAP_ID_KEY" in os.environ or (warehouse / ".id_key").is_file()
     try:
-        click.echo(trace_score(_settings(None).warehouse, score))
+        click.echo(trace_score(warehouse, score, ingest.id_key(warehouse) if has_key else None))
     except TraceError as error:
         raise click.ClickException(str(error)) from error
 

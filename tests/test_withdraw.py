@@ -23,6 +23,7 @@ import pytest
 import soundfile
 from click.testing import CliRunner, Result
 
+from benchmark import transfer
 from pipelines import ingest, shards, withdraw, withdrawals
 from pipelines.cli import main
 from pipelines.corpora._base import Rows, corpora
@@ -215,6 +216,10 @@ def test_nothing_is_left_and_nobody_comes_back(world: World, finished: World) ->
         "embeddings",
     ):
         assert any(path.startswith(kind) for path in before), f"{kind} never held the person: the search is blind"
+    learned, elsewhere = (warehouse / "scores" / name / transfer.FILE for name in ("mel-statistics", "random"))
+    write_transfer(learned, "clac", "voces")
+    write_transfer(elsewhere, "clac", "ewa_db")
+    assert {path.name for path in (warehouse / "reports").iterdir()} >= {"leaderboard.json", "mteb", "CITATION.cff"}
     tars = {tar: (shards.file_sha256(tar), tar.stat().st_mtime_ns) for tar in warehouse.glob("shards/*/*.tar")}
     untouched = {tar: state for tar, state in tars.items() if str(tar.relative_to(warehouse)) not in before}
     assert untouched
@@ -245,6 +250,12 @@ def test_nothing_is_left_and_nobody_comes_back(world: World, finished: World) ->
     assert rejects - ask(warehouse, "SELECT count(*) FROM reject")[0][0] == 2 * (1 + 1) - 2  # broken, unlisted; a note
     board = (warehouse / "reports" / "leaderboard.md").read_text()
     assert "0/" in board
+    assert not learned.exists(), "a transfer judged on the person's corpus is an aggregate over the person"
+    assert elsewhere.is_file()
+    exported = pl.read_parquet(warehouse / "reports" / "leaderboard.parquet")
+    assert exported.filter(status="ok", corpus="voces").is_empty()
+    assert not list((warehouse / "reports" / "mteb").rglob("voces*"))
+    assert not (warehouse / "reports" / "space.json").exists(), "a map of vectors that are gone"
 
     rewritten = {tar: shards.file_sha256(tar) for tar in warehouse.glob("shards/*/*.tar")}
     tables = {path: path.stat().st_mtime_ns for path in warehouse.glob("tables/[pv]o[pc]*/*.parquet")}
@@ -292,6 +303,12 @@ def test_a_tested_person_leaves_predictions_and_scores(world: World) -> None:
     assert row.checkpoints == ""
     assert len(list(warehouse.glob("manifests/*.json"))) == 1
     assert not list(warehouse.glob("manifests/*.withdrawn"))
+
+
+def write_transfer(file: Path, learned: str, judged: str) -> None:
+    file.parent.mkdir(exist_ok=True)
+    row = {"name": "sex", "train_corpus": learned, "test_corpus": judged, "macro_f1": 0.5}
+    pl.DataFrame([row], schema=dict(transfer.SCHEMA)).write_parquet(file)
 
 
 def shards_written_afresh(world: World) -> dict[str, str]:

@@ -15,9 +15,9 @@ import pytest
 import soundfile
 import torch
 
-from benchmark import evaluate, metrics
-from benchmark.evaluate import Score
-from benchmark.task import load_tasks
+from benchmark import evaluate, metrics, transfer, units
+from benchmark.score import Score, as_json, as_parquet, write
+from benchmark.task import load_tasks, load_transfers, transfer_tasks
 from benchmark.trace import TraceError, trace_score
 from pipelines import manifest as manifests
 from pipelines.shards import plan, write_shard
@@ -28,6 +28,7 @@ from slap_model.model import Slap
 NAME = "slap/ewa_db_parkinson.probe"
 OWNER = "Owner_Kovac"  # as an owner may call a file
 TESTED = 8
+KEY = b"only for tests"
 
 
 @pytest.fixture(scope="module")
@@ -245,3 +246,132 @@ def test_an_unknown_name_lists_the_near_ones(warehouse: Path, name: str) -> None
 def test_no_scores_at_all(tmp_path: Path) -> None:
     with pytest.raises(TraceError, match="run the benchmark first"):
         trace_score(tmp_path, NAME)
+
+
+# Protocol, prompts, confounds, labels
+
+
+def scored(warehouse: Path, name: str, **changes: object) -> str:
+    """The trace of a score that is like the stored one but for some fields, under another name."""
+    stored = Score(**json.loads((warehouse / "scores" / f"{NAME}.json").read_text()))
+    embedder, _, place = name.partition("/")
+    score = replace(stored, embedder=embedder, **changes)  # type: ignore[arg-type]
+    write(warehouse / "scores" / f"{name}.json", as_json(score))
+    content = (warehouse / "predictions" / f"{NAME}.parquet").read_bytes()
+    write(warehouse / "predictions" / embedder / f"{place}.parquet", content)
+    return trace_score(warehouse, name, KEY)
+
+
+def data_hash(warehouse: Path) -> str:
+    task = next(task for task in load_tasks() if task.name == "ewa_db_parkinson")
+    tars = sorted((warehouse / "shards" / "ewa_db").glob("*.tar"))
+    meta_db = source_tables(warehouse)
+    (data,) = units.load([task], meta_db, {"ewa_db": tars}, KEY, ())
+    return data.hash
+
+
+def source_tables(warehouse: Path) -> Path:
+    """The warehouse with the tables that say whose split is the owners'."""
+    meta_db = warehouse / "meta.db"
+    with duckdb.connect(meta_db) as con:
+        con.execute("CREATE TABLE IF NOT EXISTS speaker AS SELECT DISTINCT corpus, person_id FROM facts").fetchall()
+        con.execute(
+            "CREATE TABLE IF NOT EXISTS person_split AS SELECT DISTINCT person_id, split, 'hash' AS source FROM facts"
+        ).fetchall()
+    return meta_db
+
+
+def test_labels_and_audio_are_checked_with_the_id_key(warehouse: Path) -> None:
+    hashes = json.loads((warehouse / "scores" / f"{NAME}.json").read_text())["hashes"]
+    right = data_hash(warehouse)
+    text = scored(warehouse, NAME, hashes={**hashes, "data": right})
+    assert f"{right}  ok" in text
+    assert "labels or audio are not" not in text
+    assert f"{right} (not checked: " in trace_score(warehouse, NAME)
+    with duckdb.connect(warehouse / "meta.db") as con:
+        con.execute("UPDATE facts SET parkinson = 'absent' WHERE utt_id = 'utt01'").fetchall()
+    assert "- labels or audio are not those that were scored" in trace_score(warehouse, NAME, KEY)
+    assert "- labels or audio are not those that were scored" in trace_score(warehouse, NAME, b"another key")
+
+
+def test_a_corpus_in_folds_is_followed_in_all_its_tars(warehouse: Path) -> None:
+    source_tables(warehouse)
+    text = scored(warehouse, NAME, protocol="folds", repeats=10)
+    assert "folds, 10 times: every person judged by a probe that never heard the person" in text
+    assert "2 tars of all splits" in text and "24, for 24 judged utterances of the task" in text
+    change(warehouse / "shards" / "ewa_db" / "train-00000.tar")
+    assert "1 are not those of their index, first train-00000.tar" in trace_score(warehouse, NAME)
+
+
+def test_the_prompts_are_printed(warehouse: Path) -> None:
+    source_tables(warehouse)
+    task = next(task for task in load_tasks() if task.name == "ewa_db_parkinson")
+    changes = {"mode": "zero-shot", "prompt_language": "en", "n_prompts": len(task.prompts["en"]), "best_prompt": 1}
+    text = scored(warehouse, "slap/ewa_db_parkinson.zero-shot", **changes)
+    for number, (no, yes) in enumerate(task.prompts["en"]):
+        assert f"{no} / {yes}{'  (best on the training split)' if number == 1 else ''}\n" in text
+    assert "\nprompts" not in trace_score(warehouse, NAME)
+
+
+def test_a_confound_says_what_it_is_told(warehouse: Path) -> None:
+    source_tables(warehouse)
+    hashes = json.loads((warehouse / "scores" / f"{NAME}.json").read_text())["hashes"]
+    told = {"chance_p": 0.00012, "told_by": {"native sample rate": 0.97}, "hashes": {**hashes, "manifest": ""}}
+    text = scored(warehouse, "confound-recording/ewa_db_parkinson.probe", **told)
+    assert "p = 0.00012" in text and "native sample rate, AUROC 0.97 alone" in text
+    assert "none: a confound, which is told recording properties and hears no speech" in text
+
+
+# Transfer
+
+
+MOVED = "slap/transfer/parkinson/ewa_db->neurovoz"
+
+
+@pytest.fixture
+def moved(warehouse: Path) -> Path:
+    """The warehouse with a second corpus of the same audio, and a transfer between the two."""
+    shutil.copytree(warehouse / "shards" / "ewa_db", warehouse / "shards" / "neurovoz")
+    with duckdb.connect(source_tables(warehouse)) as con:
+        others = "'neurovoz' AS corpus, 'n' || person_id AS person_id"
+        con.execute(f"INSERT INTO facts BY NAME SELECT * REPLACE ({others}) FROM facts").fetchall()
+    asked = next(one for one in load_transfers() if one.name == "parkinson")
+    tasks = transfer_tasks(asked)
+    tars = {name: sorted((warehouse / "shards" / name).glob("*.tar")) for name in ("ewa_db", "neurovoz")}
+    train, test = units.load([tasks[name] for name in tars], warehouse / "meta.db", tars, KEY, ["ewa_db"])
+    score = json.loads((warehouse / "scores" / f"{NAME}.json").read_text())
+    row = {
+        **{"name": "parkinson", "label": asked.label, "train_corpus": "ewa_db", "test_corpus": "neurovoz"},
+        **{"status": "ok", "reason": "", "f1": 0.5, "macro_f1": 0.625, "macro_f1_low": 0.5, "macro_f1_high": 0.75},
+        **{"auroc": 0.7, "n_train_speakers": 16, "n_left_out": 3, "n_speakers": 24, "prevalence": 0.5},
+        "key": transfer.key_of(score["fingerprint"], asked, train, test),
+    }
+    frame = pl.DataFrame([row], schema=dict(transfer.SCHEMA))
+    write(warehouse / "scores" / "slap" / transfer.FILE, as_parquet(frame))
+    return warehouse
+
+
+def test_a_transfer_is_followed_to_both_corpora(moved: Path) -> None:
+    text = trace_score(moved, MOVED, KEY)
+    assert "macro-F1 0.625 [0.500, 0.750]" in text and "3 persons of both corpora" in text
+    assert "learned from 16 speakers of ewa_db, judged on 24 of neurovoz" in text
+    assert "(weights, labels, audio, definition, code)  ok" in text
+    assert "checkpoints/slap-1/step-00000006" in text and "manifests/" in text
+    assert "shards/ewa_db: 2 tars" in text and "shards/neurovoz: 2 tars" in text
+    assert text.endswith("All that was checked is as it was when the score was written.")
+    assert OWNER not in text
+    assert "(not checked: it takes the id key and meta.db)" in trace_score(moved, MOVED)
+
+
+def test_a_changed_label_of_a_transfer_is_said(moved: Path) -> None:
+    with duckdb.connect(moved / "meta.db") as con:
+        con.execute("UPDATE facts SET parkinson = 'absent' WHERE corpus = 'neurovoz'").fetchall()
+    finding = "- weights, labels, audio, definition or code are not those of the number"
+    assert finding in trace_score(moved, MOVED, KEY)
+
+
+def test_a_transfer_that_is_not_there_lists_the_near_ones(moved: Path, tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match=r"no transfer .* among 1; near it: slap/transfer/parkinson/ewa_db->neurovoz"):
+        trace_score(moved, "slap/transfer/parkinson/ewa_db->ipvs", KEY)
+    with pytest.raises(TraceError, match="run the benchmark first"):
+        trace_score(tmp_path, MOVED, KEY)

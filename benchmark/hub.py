@@ -157,7 +157,7 @@ MODELS: Mapping[str, Model] = {
             licence="Health AI Developer Foundations terms; gated: accept them on the model's page, `hf auth login`",
         ),
         Model(
-            name="clap-laion",
+            name="laion-clap",
             repository="laion/clap-htsat-unfused",
             revision="8fa0f1c6d0433df6e97c127f64b2a1d6c0dcda8a",
             kind="Clap",
@@ -379,8 +379,8 @@ class Whisper(OfHub, WhisperEncoder):
 class Wav2Vec(OfHub):
     """wav2vec 2.0, HuBERT and WavLM: the last layer, mean over frames.
 
-    The base models normalise the first convolution over the whole time axis, padding included, so only pieces of
-    one length share a batch; the large ones normalise each frame, and padding is masked.
+    Some (``feat_extract_norm = "group"``: all base models) normalise the first convolution over the whole time axis,
+    padding included, so only pieces of one length share a batch; others normalise each frame, and padding is masked.
     """
 
     piece_s = 30.0

@@ -233,7 +233,7 @@ def _entries() -> tuple[Entry, ...]:
         ),
         Entry(
             name="whisper-tiny-en",
-            about="encoder of Whisper tiny.en, mean over the frames that hold audio",
+            about="encoder of Whisper tiny.en on each clip's own length, mean over frames",
             family="speech",
             modes=PROBE,
             needs="manifest",

@@ -53,6 +53,7 @@ class Entry:
         make: makes it, or raises `AbsentError` with what is missing and where it would be looked for.
         packages: modules it imports beyond those of the core.
         weights: what has to be downloaded; empty: nothing beyond the packages.
+        slow: a demo leaves it out unless it is named.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Entry:
     make: Callable[[Context], Embedder]
     packages: tuple[str, ...] = ()
     weights: str = ""
+    slow: bool = False
 
     @property
     def offline(self) -> bool:
@@ -86,15 +88,19 @@ def entry(name: str) -> Entry:
     return ENTRIES[name]
 
 
-def choose(names: str = "") -> dict[str, Entry]:
+def choose(names: str = "", *, quick: bool = False) -> dict[str, Entry]:
     """The entries of a list of names with commas between, by name; of an empty one, all that load offline.
+
+    Args:
+        names: e.g. ``slap,control,whisper-medium,mteb:openai/whisper-tiny``.
+        quick: of an empty list, leave out what is slow.
 
     Raises:
         RegistryError: an unknown name, or one named twice.
     """
     asked = [name.strip() for name in names.split(",") if name.strip()]
     if not asked:
-        return {name: of_name for name, of_name in ENTRIES.items() if of_name.offline}
+        return {name: of_name for name, of_name in ENTRIES.items() if of_name.offline and not (quick and of_name.slow)}
     chosen: dict[str, Entry] = {}
     for name in asked:
         found = entry(name)
@@ -220,6 +226,7 @@ def _entries() -> tuple[Entry, ...]:
             licence="audEERING's own for openSMILE: research, education and private use; no commercial products",
             make=partial(_feature, kind="Egemaps"),
             packages=("opensmile",),
+            slow=True,  # 18 ms of one core a second of speech, 20 times the mel statistics
         ),
         Entry(
             name="resemblyzer",

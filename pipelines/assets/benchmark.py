@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from benchmark.evaluate import Contender
 
 # Chosen when the graph is loaded, as the corpora are: one asset an embedder.
-EMBEDDERS = registry.choose(os.environ.get("SLAP_EMBEDDERS", ""))
+EMBEDDERS = registry.choose(os.environ.get("SLAP_EMBEDDERS", ""), quick=not os.environ.get("SLAP_RAW"))
 
 
 def asset_name(embedder: str) -> str:

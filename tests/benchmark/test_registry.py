@@ -29,6 +29,8 @@ def test_the_default_loads_offline() -> None:
     assert list(chosen)[:3] == ["slap", "control", "untrained"]
     assert "random" in chosen
     assert not any(found.weights for found in chosen.values())
+    assert "egemaps" not in choose(quick=True)
+    assert "egemaps" in choose("egemaps", quick=True)
 
 
 def test_names_choose_in_their_order() -> None:

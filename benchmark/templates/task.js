@@ -11,7 +11,6 @@ function drawTask(t) {
       t > 0 ? h("a", { href: `#task/${data.tasks[t - 1].name}` }, `Previous: ${data.tasks[t - 1].name}`) : null,
       t + 1 < data.tasks.length ? h("a", { href: `#task/${data.tasks[t + 1].name}` }, `Next: ${data.tasks[t + 1].name}`) : null),
     h("h2", { id: "task-title", tabindex: "-1" }, task.name),
-    data.synthetic ? h("p", { class: "banner" }, data.banner) : null,
     h("ul", { class: "chips" }, [capital(task.group), `${task.track} track`, `corpus ${task.corpus}`, languageName(task.language),
       task.new === null ? "" : task.new.length ? `${task.new.join(", ")} new to SLAP` : "nothing new to SLAP"].filter(Boolean).map((text) => h("li", null, text))),
     task.flags.map((flag) => h("p", { class: "warning" }, h("b", null, `\u2691 Confound: ${flag.confound}. `), flag.sentence,
@@ -92,9 +91,11 @@ function separable(task, mode) {
 }
 
 function promptsOf(t) {
-  const sets = data.texts[data.tasks[t].prompts];
+  const everyLanguage = data.texts[data.tasks[t].prompts];
   const judged = data.embedders.map((embedder, e) => [embedder, e, scoreOf(runOf(e, ZERO), t)]).filter(([, , score]) => score && number(score, "prompt_min") !== null);
   const used = judged.find(([, , score]) => score.language)?.[2].language ?? "en";
+  const wanted = new Set(["en", data.tasks[t].language, used]); // a set of prompts is shared with tasks in other languages
+  const sets = Object.fromEntries(Object.entries(everyLanguage).filter(([language]) => wanted.has(language.toLowerCase().split("-")[0]) || language === used));
   const rows = judged.map(([embedder, e, score]) => {
     const best = number(score, "best_prompt");
     const pair = best === null ? null : (sets[score.language ?? "en"] ?? [])[best];

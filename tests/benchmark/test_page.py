@@ -143,7 +143,10 @@ def test_rendered_voices_are_said_wherever_a_number_stands(watched: Any) -> None
     assert len(captions) >= 8
     assert [text for text in captions if SYNTHETIC not in " ".join(text.split())] == []
     page.goto(page.url + "#task/c00_illness")
-    assert SYNTHETIC in page.locator("#task .banner").inner_text()
+    assert page.locator(".banner").is_visible() and page.locator(".banner").inner_text() == SYNTHETIC
+    captions = page.locator("#task caption, #task figcaption").all_text_contents()
+    assert len(captions) >= 4
+    assert [text for text in captions if SYNTHETIC not in " ".join(text.split())] == []
     assert "rendered voices have no subgroups" in page.locator("#task").inner_text()
     assert serious(page) == []
 

@@ -484,6 +484,17 @@ def test_ingest_refuses_by_person_and_by_speaker(tmp_path: Path, by: str) -> Non
     assert tables.rejects["path"].to_list() == ["table.csv:7", "table.csv:12", "sheet", "zed/b.wav", "."]
 
 
+def test_transfers_from_or_to_a_corpus_of_the_person_go(tmp_path: Path) -> None:
+    scores = tmp_path / "scores"
+    for name, learned, judged in (("to", "clac", "voces"), ("from", "voces", "clac"), ("neither", "clac", "ewa_db")):
+        (scores / name).mkdir(parents=True)
+        write_transfer(scores / name / transfer.FILE, learned, judged)
+    (scores / "damaged").mkdir()
+    (scores / "damaged" / transfer.FILE).write_bytes(b"PAR1")
+    found = withdraw._scores(Settings(warehouse=tmp_path), [], ["voces"])
+    assert sorted(file.parent.name for file in found) == ["damaged", "from", "to"]
+
+
 def test_a_short_number_is_not_taken_for_a_row(tmp_path: Path) -> None:
     rejects = withdrawals.drop(toy().tables(), listed(tmp_path / "withdrawals.csv", "toy:7"), HASHED).rejects
     assert rejects["path"].to_list() == ["anna-9/b.wav", "table.csv:7", "other/c.wav", "sheet", "zed/b.wav", "."]

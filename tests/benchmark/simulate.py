@@ -537,8 +537,12 @@ def tables(repetitions: int) -> Iterator[tuple[str, list[Row]]]:
         [
             {"planted": "nothing", "found": flagged(8 * worlds, 0.0), "should be": "at most 0.05"},
             *(
-                {"planted": f"confound, d = {effect}", "found": flagged(8 * worlds, effect), "should be": "near 1"}
-                for effect in (1.0, 2.0)
+                {
+                    "planted": f"confound, d = {effect}",
+                    "found": flagged(8 * worlds, effect),
+                    "should be": "the more, the larger d",
+                }
+                for effect in (1.0, 2.0, 3.0)
             ),
             {"planted": "no leak", "found": leaks_caught(worlds, 0), "should be": "0"},
             {"planted": "leak of one person", "found": leaks_caught(worlds, 1), "should be": "1"},

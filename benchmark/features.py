@@ -97,7 +97,8 @@ class SpeakerEncoder:
             stretches = [self._stretches(wave) for wave in waves]
             _, (hidden, _) = lstm(torch.cat(stretches))
             each = normalize(torch.relu(linear(hidden[-1])), dim=1)
-            whole = torch.stack([part.mean(dim=0) for part in each.split([len(part) for part in stretches])])
+            parts = torch.split(each, [len(part) for part in stretches])  # type: ignore[no-untyped-call]
+            whole = torch.stack([part.mean(dim=0) for part in parts])
             return np.asarray(normalize(whole, dim=1).numpy(), dtype=np.float32)
 
     def _stretches(self, wave: Wave) -> Any:
@@ -151,7 +152,8 @@ class WhisperTinyEnglish(WhisperEncoder):
         frames = 50 * seconds
         encoder = self.encoder
         # the architecture takes as many frames as it has positions
-        encoder.embed_positions = nn.Embedding.from_pretrained(self._positions[:frames]).to(self.device)
+        encoder.embed_positions = nn.Embedding(frames, self._positions.shape[1], _weight=self._positions[:frames])
+        encoder.embed_positions.to(self.device)
         encoder.config.max_source_positions = frames
         self.extractor.n_samples = seconds * self.sample_rate
         return super().run(pieces)

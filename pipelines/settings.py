@@ -106,7 +106,8 @@ def from_environment(mode: Mode, environment: Mapping[str, str] = os.environ) ->
 
     ``SLAP_EMBEDDERS`` chooses who is on the board: names of `benchmark.registry.ENTRIES` with commas between, and
     ``mteb:<name>``; it is read when the graph is loaded, and checked here. Without it: all that load from what is
-    installed, in a demo without the slow ones. ``SLAP_MODELS`` is a folder of models that were downloaded by hand, as ``<owner>/<model>``.
+    installed, in a demo without the slow ones. ``SLAP_MODELS`` is a folder of models that were downloaded by hand,
+    as ``<owner>/<model>``.
 
     Raises:
         SettingsError: a real run without ``SLAP_RAW``, or a value that does not parse.

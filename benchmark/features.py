@@ -97,7 +97,7 @@ class SpeakerEncoder:
             stretches = [self._stretches(wave) for wave in waves]
             _, (hidden, _) = lstm(torch.cat(stretches))
             each = normalize(torch.relu(linear(hidden[-1])), dim=1)
-            parts = torch.split(each, [len(part) for part in stretches])  # type: ignore[no-untyped-call]
+            parts = torch.split(each, [len(part) for part in stretches])
             whole = torch.stack([part.mean(dim=0) for part in parts])
             return np.asarray(normalize(whole, dim=1).numpy(), dtype=np.float32)
 

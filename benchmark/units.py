@@ -300,8 +300,8 @@ def _refuse_leak(task: Task, labelled: pl.DataFrame) -> None:
     both = labelled.group_by("person").agg(sides=tested.n_unique()).filter(pl.col("sides") > 1).height
     if both:
         raise LeakError(
-            f"task {task.name}: {both} persons of corpus {task.corpus} are in the train and in the test split; "
-            "nothing was scored. A person has one split: look at table person_split of meta.db, and build it again"
+            f"task {task.name}: persons of corpus {task.corpus} in both train and test: {both}; nothing was scored. "
+            "A person has one split: look at table person_split of meta.db, and build it again"
         )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import polars as pl
 import pytest
@@ -157,3 +158,188 @@ def test_the_code_is_part_of_the_key(world: World, monkeypatch: pytest.MonkeyPat
     old = world.run()[0]
     monkeypatch.setattr(module, "code_hash", lambda: "other code")
     assert world.run()[0].key != old.key
+
+
+# --- folds --------------------------------------------------------------------------------------------------
+
+
+def unheard(world: World) -> World:
+    """The same ear, trained on nothing: its few speakers are judged by folds."""
+    ear = Ear()
+    ear.trained_on = {"corpora": [], "languages": [], "labels": []}
+    world.embedders = [ear, RandomVectors(8)]
+    return world
+
+
+def test_folds_judge_everybody_by_probes_that_never_heard_them(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    unheard(world).tasks = world.tasks[:1]
+    asked: list[probe.Problem] = []
+    honest = probe._answer_groups
+
+    def watched(x: np.ndarray, groups: list[list[probe.Problem]], seeds: Sequence[int]) -> list[probe.Answer]:
+        asked.extend(problem for group in groups for problem in group)
+        return honest(x, groups, seeds)
+
+    monkeypatch.setattr(probe, "_answer_groups", watched)
+    score = pick(world.run(studies=False), "ear", "toy-pd", "probe")
+    assert (score.protocol, score.repeats, score.n, score.n_speakers, score.macro_f1) == ("folds", 3, 24, 24, 1.0)
+    assert (score.n_train_speakers, score.seeds, score.seeds_of) == (12, [1.0] * 3, "folds")
+    assert len(asked) == 2 * 3 * 2  # two embedders, three repeats of two folds
+    persons = np.repeat(np.arange(24), 2)
+    for problem in asked:
+        assert set(persons[problem.train]).isdisjoint(persons[problem.test])
+    for first, second in zip(asked[::2], asked[1::2], strict=True):
+        assert sorted([*first.test, *second.test]) == list(range(48))
+    units = pl.read_parquet(world.root / "predictions/ear/toy-pd.probe.parquet")
+    assert set(units["split"]) == {"fold"} and units.height == 24
+
+
+def test_shares_of_the_repeats_flow_into_the_metrics(world: World) -> None:
+    unheard(world)
+    score = pick(world.run(), "random", "toy-sex", "probe")
+    frame = pl.read_parquet(world.root / "predictions/random/toy-sex.probe.parquet")
+    assert set((frame["predicted"] * 3).round(9)) == {0.0, 1.0, 2.0, 3.0}
+    _, counts = metrics.confusion_by_speaker(frame)
+    assert score.macro_f1 == pytest.approx(float(metrics.macro_f1(counts.sum(axis=0))))
+    assert frame["probability"].is_between(0, 1).all() and score.brier is not None
+
+
+def test_one_person_of_a_class_cannot_be_folded_but_asked(world: World) -> None:
+    unheard(world).tasks = [task("one", positive="parkinson = 'present' AND utt_id LIKE '000%'")]
+    scores = world.run()
+    assert pick(scores, "ear", "one", "probe").reason == "one positive speaker only: folds need two"
+    zero_shot = pick(scores, "ear", "one", "zero-shot")
+    assert (zero_shot.status, zero_shot.n, zero_shot.best_prompt) == ("ok", 13, None)
+
+
+# --- prompts ------------------------------------------------------------------------------------------------
+
+
+def test_own_prompts_are_those_of_the_corpus_language(world: World) -> None:
+    score = pick(world.run(prompt_language="own"), "ear", "toy-pd", "zero-shot")
+    assert (score.prompt_language, score.n_prompts) == ("it", 1)
+    world.change("UPDATE t SET language = 'pl'")
+    score = pick(world.run(prompt_language="own"), "ear", "toy-pd", "zero-shot")
+    assert (score.prompt_language, score.n_prompts) == ("en", 2)
+
+
+def test_the_honest_prompt_is_chosen_without_the_test_split(world: World) -> None:
+    world.tasks = [task("toy-pd", prompts={"en": (("high", "low"), ("low", "high"))})]
+    before = pick(world.run(), "ear", "toy-pd", "zero-shot")
+    assert (before.best_prompt, before.best_prompt_macro_f1, before.prompt_max) == (1, 1.0, 1.0)
+    flip = "CASE parkinson WHEN 'present' THEN 'absent' ELSE 'present' END"
+    world.change(f"UPDATE t SET parkinson = {flip} WHERE split = 'test'")
+    after = pick(world.run(), "ear", "toy-pd", "zero-shot")
+    assert (after.best_prompt, after.best_prompt_macro_f1, after.prompt_max) == (1, 0.0, 1.0)
+    assert after.best_prompt_macro_f1_low == 0.0 and 0 < after.best_prompt_macro_f1_high < 0.5  # type: ignore[operator]
+    frame = pl.read_parquet(world.root / "predictions/ear/toy-pd.zero-shot.parquet")
+    assert frame["best_prompt"].to_list() == frame["prompt_1"].to_list()
+
+
+def test_the_honest_prompt_of_folds_is_chosen_on_the_other_folds(world: World) -> None:
+    unheard(world).tasks = [task("toy-pd", prompts={"en": (("even", "odd"), ("high", "low"), ("low", "high"))})]
+    score = pick(world.run(), "ear", "toy-pd", "zero-shot")
+    assert (score.best_prompt, score.best_prompt_macro_f1, score.n) == (2, 1.0, 24)
+
+
+def test_without_a_class_to_choose_on_no_prompt_is_the_best(world: World) -> None:
+    world.tasks = [task("toy-pd", negative="parkinson = 'absent' AND split = 'test'")]
+    score = pick(world.run(), "ear", "toy-pd", "zero-shot")
+    assert (score.status, score.best_prompt, score.best_prompt_macro_f1) == ("ok", None, None)
+
+
+def test_zero_shot_is_a_probability_where_the_embedder_has_a_scale(world: World) -> None:
+    file = world.root / "predictions/ear/toy-clips.zero-shot.parquet"
+    assert pick(world.run(), "ear", "toy-clips", "zero-shot").brier is None
+    assert pl.read_parquet(file)["probability"].null_count() == 24
+    world.embedders[0].logit_scale = 14.0  # type: ignore[union-attr]
+    world.embedders[0].fingerprint = "ear 2"  # type: ignore[union-attr]
+    assert pick(world.run(), "ear", "toy-clips", "zero-shot").brier is not None
+    frame = pl.read_parquet(file)
+    assert frame["probability"].to_list() == pytest.approx(expit(14 * frame["score"].to_numpy()))
+
+
+# --- what is computed again ---------------------------------------------------------------------------------
+
+
+def changed(world: World, **options: object) -> set[str]:
+    """The scores and predictions that a run writes, as <embedder>/<task>.<mode>."""
+    before = world.files()
+    world.run(**options)
+    after = world.files()
+    return {name.split("/", 1)[1].rsplit(".", 1)[0] for name in after if after[name] != before.get(name)}
+
+
+def test_a_new_embedder_task_or_prompt_computes_only_itself(world: World) -> None:
+    world.run()
+    world.embedders.append(RandomVectors(4, name="another"))
+    assert {name.split("/")[0] for name in changed(world)} == {"another"}
+    world.tasks.append(task("toy-new"))
+    assert {name.split("/")[1].split(".")[0] for name in changed(world)} == {"toy-new"}
+    prompts = world.tasks[0].prompts
+    world.tasks[0] = replace(world.tasks[0], prompts={**prompts, "it": (("high", "low"),)})
+    assert changed(world) == set()  # nobody was asked in Italian
+    world.tasks[0] = replace(world.tasks[0], prompts={**prompts, "en": (("low", "high"),)})
+    assert changed(world) == {f"{name}/toy-pd.zero-shot" for name in ("ear", "random", "always-yes", "another")}
+
+
+def test_scores_of_another_version_are_computed_again_and_break_nothing(world: World) -> None:
+    world.run()
+    folder = world.root / "scores" / "ear"
+    whole = json.loads((folder / "toy-pd.probe.json").read_text())
+    (folder / "toy-pd.probe.json").write_text(json.dumps({**whole, "of_the_future": 1, "key": "old"}))
+    lacking = {name: value for name, value in whole.items() if name != "status"}
+    (folder / "toy-clips.probe.json").write_text(json.dumps(lacking))
+    (folder / "toy-sex.probe.json").write_text("[]")
+    (folder / "toy-pd.zero-shot.json").write_text('{"embedder": "e')
+    assert len(read_scores(world.root / "scores")) == 21 - 3
+    assert {name for name in changed(world) if name.startswith("ear")} >= {"ear/toy-pd.probe", "ear/toy-sex.probe"}
+    assert len(read_scores(world.root / "scores")) == 21
+
+
+# --- studies ------------------------------------------------------------------------------------------------
+
+
+def test_other_seeds_and_fewer_speakers_are_studied_where_they_tell_something(world: World) -> None:
+    scores = world.run(studies=False)
+    assert all(score.seeds is None and score.learning_curve is None for score in scores)
+    plain = {(score.embedder, score.task, score.mode): score for score in scores}
+    for score in world.run():
+        assert score.key == plain[score.embedder, score.task, score.mode].key
+        assert score.macro_f1 == plain[score.embedder, score.task, score.mode].macro_f1
+        if score.mode == "probe" and score.embedder in ("ear", "mel-statistics"):
+            assert score.seeds_of == "inner folds" and len(score.seeds or ()) == module.SEEDS
+            assert [point["n_speakers"] for point in score.learning_curve or ()] == [8, 12]
+        else:
+            assert score.seeds is None and score.learning_curve is None
+    assert changed(world) == set()
+    assert changed(world, studies=False) == set()
+
+
+def test_a_free_corpus_is_split_anew_for_the_seeds(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmark.units.FEW", 5)
+    score = pick(unheard(world).run(), "ear", "toy-pd", "probe")
+    assert (score.protocol, score.seeds_of, score.seeds) == ("split", "split", [1.0] * module.SEEDS)
+    assert score.learning_curve and score.learning_curve[-1]["macro_f1"] == score.macro_f1
+
+
+# --- confounds ----------------------------------------------------------------------------------------------
+
+
+def test_a_confound_is_judged_like_any_probe_and_says_what_told_it(world: World) -> None:
+    def columns(meta_db: Path, shards: Sequence[Path], asked: Task | None) -> pl.DataFrame:
+        if asked is not None and asked.name == "toy-sex":
+            raise NothingLeftError("nothing is left")
+        with duckdb.connect(str(meta_db), read_only=True) as con:
+            return con.sql("SELECT utt_id, (parkinson = 'present')::DOUBLE AS device FROM facts").pl()
+
+    world.embedders = [Confound("confound-person", "c1", True, columns), Ear()]
+    scores = world.run()
+    told = pick(scores, "confound-person", "toy-pd", "probe")
+    assert (told.macro_f1, told.told_by, told.learning_curve) == (1.0, {"device": 1.0}, None)
+    assert told.chance_p is not None and told.chance_p < 0.01
+    assert pick(scores, "confound-person", "toy-sex", "probe").reason == "nothing is left"
+    assert pick(scores, "ear", "toy-pd", "probe").told_by is None
+    assert changed(world) == set()
+    world.change("UPDATE t SET parkinson = 'absent' WHERE utt_id = '0000'")
+    assert changed(world) >= {"confound-person/toy-pd.probe"}

@@ -31,7 +31,7 @@ def hum(seconds: float, hertz: float, level_db: float) -> Wave:
 
 def voice(seconds: float, f0: float, level_db: float) -> Wave:
     """Ten harmonics: periodic, as a voice is."""
-    return np.sum([hum(seconds, f0 * (i + 1), level_db - 10) for i in range(10)], axis=0, dtype=np.float32)
+    return np.asarray(sum(hum(seconds, f0 * (i + 1), level_db - 10) for i in range(10)), dtype=np.float32)
 
 
 def in_pauses(speech: Wave, room: Wave, pause_s: float) -> Wave:

@@ -27,8 +27,8 @@ REPEATS = 5  # macro-F1 of 36 persons moves by 0.036 (one standard deviation) fr
 SIZES = (8, 16, 32, 64, 128, 256)  # training persons of a learning curve
 DRAWS = 5
 
-LOOSE, TIGHT = 2e-3, 1e-4  # largest entry of the gradient that is left: while C is chosen, and at the end
-STEPS, ROUNDS = 12, 100  # of L-BFGS-B in one scaling of the coordinates, and how often these are scaled anew
+LOOSE, TIGHT = 1e-3, 1e-4  # largest entry of the gradient that is left: while C is chosen, and at the end
+ROUNDS = (8, 16, *[32] * 50)  # steps of L-BFGS-B in one scaling of the coordinates, before these are scaled anew
 OUT_OF_STEPS = 1  # status of scipy's L-BFGS-B
 
 Matrix = npt.NDArray[np.float32]
@@ -405,17 +405,17 @@ def _fit(vectors: _Vectors, tasks: Sequence[_Task], tolerance: float) -> list[_M
         margin = sign * (x @ (weights * scale) + place[-1])
         decay = np.exp(-np.abs(margin))
         loss = np.vdot(weight, np.log(1 + decay) - np.minimum(margin, 0)) + np.vdot(penalty * weights, weights) / 2
-        pull = -sign * weight * np.where(margin >= 0, decay, 1) / (1 + decay)
+        pull = -sign * weight * np.exp(-np.maximum(margin, 0)) / (1 + decay)
         gradient = np.empty_like(unit)
         gradient[:-1] = axes.T @ (((x.T @ pull) * scale + penalty * weights) * scale)
         gradient[-1] = pull.sum(axis=0)
         return float(loss), (gradient * unit).ravel()
 
     place = np.zeros((axes.shape[1] + 1, len(penalty)))
-    spread = np.full(len(penalty), 0.25)  # mean of p (1 - p)
-    for _ in range(ROUNDS):
+    spread = np.array([1 / (4 + 60 * c**0.75) for task in tasks for c in task.strengths])  # mean of p (1 - p): a guess
+    for steps in ROUNDS:
         unit = 1 / np.sqrt(np.vstack([vectors.variance[:, None] * spread + penalty, spread]))
-        options = {"gtol": tolerance, "ftol": 0.0, "maxiter": STEPS}
+        options = {"gtol": tolerance, "ftol": 0.0, "maxiter": steps, "maxcor": 5}
         found = minimize(loss_and_gradient, (place / unit).ravel(), unit, "L-BFGS-B", jac=True, options=options)
         place = found.x.reshape(unit.shape) * unit
         weights = (axes @ place[:-1].astype(np.float32)) * scale**2

@@ -552,28 +552,26 @@ def _macro_f1(predictions: pl.DataFrame, column: str) -> float:
 def _studied(score: Score, judged: _Judged, of_task: TaskData) -> Score:
     """The score with what other seeds and fewer speakers earn."""
     x, rows = judged.vectors(of_task)
-    x = x[rows]
-    own = np.arange(len(rows))
-    y, unit = of_task.y, of_task.unit_ids
+    y = np.zeros(len(x), dtype=np.int8)
+    unit = np.full(len(x), "", dtype=of_task.unit_ids.dtype)
+    y[rows], unit[rows] = of_task.y, of_task.unit_ids
+
+    def asked(fit: units.Rows, held_out: units.Rows) -> Problem:
+        return Problem(rows[fit], of_task.y[fit], of_task.person[fit], rows[held_out])
+
     if of_task.protocol == "folds":
-        parts = probe.outer_folds(y, of_task.person, probe.FOLDS, 0)
-        problems = [Problem(fit, y[fit], of_task.person[fit], held_out) for fit, held_out in parts]
+        problems = [asked(*part) for part in probe.outer_folds(of_task.y, of_task.person, probe.FOLDS, 0)]
         answers = probe.probe_many(x, problems)
     else:
-        problems = [_problem(of_task, own)]
-        answers = probe.probe_many(x, problems)
-        others = of_task.other_splits(SEEDS) if of_task.free else []
-        if others:
-            dealt = [Problem(fit, y[fit], of_task.person[fit], held_out) for fit, held_out in others]
-            seeds = probe.probe_many(x, dealt)
-            tests = [held_out for _, held_out in others]
-        else:
-            seeds = probe.probe_seeds(x, problems[0], range(1, SEEDS + 1))
-            tests = [of_task.judged] * SEEDS
+        problems = [asked(of_task.train, of_task.judged)]
+        others = [asked(*part) for part in of_task.other_splits(SEEDS)] if of_task.free else []
+        again = others or problems * SEEDS
+        seeds = [0] * SEEDS if others else range(1, SEEDS + 1)
+        answers = probe.probe_seeds(x, [*problems, *again], [0, *seeds])
         each = [
-            probe.macro_f1_of_units(y[test], unit[test], answer.decisions)
-            for test, answer in zip(tests, seeds, strict=True)
+            probe.macro_f1_of_units(y[one.test], unit[one.test], answer.decisions)
+            for one, answer in zip(again, answers[1:], strict=True)
         ]
         score = replace(score, seeds=each, seeds_of="split" if others else "inner folds")
-    curve = probe.learning_curve(x, problems, y, unit, [answer.strength for answer in answers])
-    return replace(score, learning_curve=curve)
+    strengths = [answer.strength for answer in answers[: len(problems)]]
+    return replace(score, learning_curve=probe.learning_curve(x, problems, y, unit, strengths))

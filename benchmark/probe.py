@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import warnings
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -107,9 +108,9 @@ def probe_many(x: Matrix, problems: Sequence[Problem], seed: int = 0) -> list[An
     return _answer_groups(x, [[problem] for problem in problems], [seed] * len(problems))
 
 
-def probe_seeds(x: Matrix, problem: Problem, seeds: Sequence[int]) -> list[Answer]:
-    """The answer under each of several seeds of the folds that C is chosen by."""
-    return _answer_groups(x, [[problem]] * len(seeds), seeds)
+def probe_seeds(x: Matrix, problems: Sequence[Problem], seeds: Sequence[int]) -> list[Answer]:
+    """As `probe_many`, each problem with its own seed: the same one several times tells what the seed does."""
+    return _answer_groups(x, [[problem] for problem in problems], seeds)
 
 
 def repeated_folds(
@@ -181,7 +182,7 @@ def learning_curve(
     judged = np.concatenate([problem.test for problem in problems])
     curve: list[dict[str, float]] = []
     with threadpool_limits(limits=1):
-        vectors = _Vectors(x)
+        vectors = _prepared(x)
         for size in [*(size for size in sizes if size < everyone), everyone]:
             drawn = [
                 [_restrict(problem, some[:size]) for problem, some in zip(problems, order, strict=True)]
@@ -218,7 +219,7 @@ def _answer_groups(x: Matrix, groups: Sequence[Sequence[Problem]], seeds: Sequen
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1), ThreadPoolExecutor(os.cpu_count()) as threads:
-        vectors = _Vectors(x)
+        vectors = _prepared(x)
         answers = threads.map(lambda group, seed: _answers(vectors, group, seed), groups, seeds)
         return [answer for group in answers for answer in group]
 
@@ -364,6 +365,16 @@ class _Vectors:
     def decide(self, rows: Rows, model: _Model) -> Numbers:
         """Decision values [m, k] of some rows."""
         return np.asarray(self.x[rows] @ model.weights + model.intercepts, dtype=np.float64)
+
+
+_last: list[tuple[weakref.ref[Matrix], _Vectors]] = []
+
+
+def _prepared(x: Matrix) -> _Vectors:
+    """The vectors of ``x``, kept while it is asked again: scores, seeds and curves of a corpus read one matrix."""
+    if not (_last and _last[0][0]() is x):
+        _last[:] = [(weakref.ref(x), _Vectors(x))]
+    return _last[0][1]
 
 
 def _fit(vectors: _Vectors, tasks: Sequence[_Task], tolerance: float) -> list[_Model]:

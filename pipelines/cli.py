@@ -18,6 +18,7 @@ from pipelines.settings import PROJECT, Mode, Settings, SettingsError, from_envi
 if TYPE_CHECKING:
     from dagster import ExecuteInProcessResult
 
+    from benchmark.registry import Entry
     from pipelines.corpora._base import Corpus
 
 
@@ -107,6 +108,31 @@ def corpus_table(recipes: Iterable[Corpus]) -> list[str]:
             f"| {', '.join(corpus.roles)} | {licence.access} | [{licence.name}]({licence.url}) "
             f"| {yes[licence.may_redistribute]} |"
         )
+    return lines
+
+
+@main.command()
+@click.option("--markdown", is_flag=True, help="as the table of the README")
+def embedders(markdown: bool) -> None:
+    """List the models that the benchmark can score, with their licence and where their weights come from."""
+    from benchmark.registry import ENTRIES
+
+    for line in embedder_table(ENTRIES.values()) if markdown else map(embedder_line, ENTRIES.values()):
+        click.echo(line)
+
+
+def embedder_line(entry: Entry) -> str:
+    """An embedder in one line of the terminal."""
+    here = "here" if entry.offline else "hub" if entry.weights else "package absent"
+    return f"{entry.name:18s} {'+'.join(entry.modes):16s} {here:14s} {entry.about}"
+
+
+def embedder_table(entries: Iterable[Entry]) -> list[str]:
+    """The embedders as the lines of a Markdown table; the README's is this one."""
+    lines = ["| Name | What | Modes | Weights | Licence |", "|---|---|---|---|---|"]
+    for entry in entries:
+        weights = f"`{entry.weights}`" if entry.weights else "this run's" if entry.needs != "manifest" else "installed"
+        lines.append(f"| `{entry.name}` | {entry.about} | {', '.join(entry.modes)} | {weights} | {entry.licence} |")
     return lines
 
 

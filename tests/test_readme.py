@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli import corpus_table
+from benchmark.registry import ENTRIES
+from pipelines.cli import corpus_table, embedder_table
 from pipelines.corpora._base import recipes
 
 ROOT = Path(__file__).parent.parent
@@ -16,6 +17,12 @@ def test_corpus_table_is_that_of_the_recipes() -> None:
     """If this fails: replace the part between the marks with what `slap corpora --markdown` prints."""
     table = README.split("<!-- corpora -->")[1].split("<!-- /corpora -->")[0]
     assert table.strip().splitlines() == corpus_table(recipes().values())
+
+
+def test_embedder_table_is_that_of_the_registry() -> None:
+    """If this fails: replace the part between the marks with what `slap embedders --markdown` prints."""
+    table = README.split("<!-- embedders -->")[1].split("<!-- /embedders -->")[0]
+    assert table.strip().splitlines() == embedder_table(ENTRIES.values())
 
 
 def test_counts_of_the_paper() -> None:

@@ -2,8 +2,8 @@
 
 Only safetensors are read, no code of a repository is run, and revisions are pinned. Weights are looked for in
 ``$SLAP_MODELS/<owner>/<model>``, then in the hub's cache, then on the network (never with ``HF_HUB_OFFLINE=1``).
-``python -m benchmark.hub FOLDER`` rewrites a pickled ``pytorch_model.bin`` as safetensors, for repositories that
-have nothing else; it reads tensors only (``weights_only``).
+``python -m benchmark.hub FOLDER`` rewrites a pickled ``pytorch_model.bin`` or ``*.pth`` as safetensors, for
+repositories that have nothing else; it reads tensors only (``weights_only``).
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class Model:
         revision: the commit that is taken; empty: the newest.
         family: of the registry.
         trained_on: as far as it is published.
+        parts: the files to take, by repository, where one repository as a whole is not it.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Model:
     revision: str = ""
     family: str = "speech"
     trained_on: Mapping[str, Sequence[str]] = field(default_factory=lambda: _NOT_KNOWN)
+    parts: Mapping[str, str] = field(default_factory=dict)
 
 
 def _speech(corpora: Sequence[str] = (), languages: str = "en") -> Mapping[str, Sequence[str]]:
@@ -166,6 +168,17 @@ MODELS: Mapping[str, Model] = {
             licence="Apache-2.0",
             trained_on=_speech(),
         ),
+        Model(
+            name="ms-clap",
+            repository="microsoft/msclap",
+            revision="c47d441165daa21986ead0850660917636a81775",
+            kind="MsClap",
+            family="audio-text",
+            about="Microsoft CLAP of 2023 (HTSAT, GPT-2), asked in words too",
+            licence="unclear: MIT by the code's repository, Ms-PL by the weights' card",
+            trained_on=_speech(),  # 4.6 million pairs, which its repository does not list corpus by corpus
+            parts={"microsoft/msclap": "CLAP_weights_2023.pth", "openai-community/gpt2": "tokenizer.json"},
+        ),
     )
 }
 
@@ -201,8 +214,13 @@ def weights_folder(model: Model, models: Path | None = None) -> Path:
 
 
 def _download(model: Model) -> str:
-    revision = f" --revision {model.revision}" if model.revision else ""
-    return f"hf download {model.repository}{revision} --local-dir models/{model.repository}"
+    """The command that fetches all a model needs into one folder."""
+    fetches = []
+    for repository, files in (model.parts or {model.repository: ""}).items():
+        revision = model.revision if repository == model.repository else ""
+        words = ("hf download", repository, files, f"--revision {revision}" if revision else "")
+        fetches.append(" ".join([*filter(None, words), f"--local-dir models/{model.repository}"]))
+    return " && ".join(fetches)
 
 
 def _from_hub(model: Model, own: Path | None) -> Path:
@@ -286,7 +304,9 @@ class OfHub(InPieces):
         self.name = model.name
         self.folder = folder
         self.trained_on = model.trained_on
-        files = sorted([*folder.glob("*.safetensors"), *folder.glob("*config.json")])
+        files = sorted(
+            file for kind in ("*.safetensors", "*config.json", "tokenizer.json") for file in folder.glob(kind)
+        )
         parts = [type(self).__name__, self.version, *(f"{file.name}:{file_hash(file)}" for file in files)]
         self.fingerprint = hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -595,22 +615,90 @@ class Clap(OfHub):
             return np.asarray(self.network.get_text_features(**tokens.to(self.device)).pooler_output.cpu().numpy())
 
 
+class MsClap(OfHub):
+    """Microsoft CLAP: clips of 7 s at 44.1 kHz, shorter ones repeated, nothing cropped at random.
+
+    The probe sees the audio tower's pooled vector; text is met after the projection.
+    """
+
+    sample_rate = 44_100
+    piece_s = 7.0
+
+    def __init__(self, model: Model, folder: Path) -> None:
+        if not (folder / "tokenizer.json").is_file():
+            raise AbsentError(f"{model.name}: {folder} holds no tokenizer.json; it is GPT-2's: `{_download(model)}`")
+        super().__init__(model, folder)
+
+    @property
+    def together(self) -> bool:
+        """Yes: every piece is made 7 s long."""
+        return True
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """GPT-2's, which has no sign for padding: Microsoft took its first."""
+        from transformers import PreTrainedTokenizerFast
+
+        return PreTrainedTokenizerFast(tokenizer_file=str(self.folder / "tokenizer.json"), pad_token="!")
+
+    @cached_property
+    def network(self) -> Any:
+        """Both towers."""
+        from benchmark import ms_clap
+
+        return ms_clap.load(self.folder).to(self.device).eval()
+
+    def run(self, pieces: Sequence[Wave]) -> Any:
+        """A tensor [n, 768] of n pieces."""
+        import torch
+
+        length = round(self.piece_s * self.sample_rate)
+        clips = np.stack([np.resize(piece, length) for piece in pieces])  # np.resize repeats
+        return self.network.hear(torch.from_numpy(clips).to(self.device))
+
+    def project(self, vectors: Vectors) -> Vectors:
+        """Audio vectors [n, 768] in the joint space [n, 1024], of length 1."""
+        import torch
+        from torch.nn.functional import normalize
+
+        with torch.inference_mode():
+            given = torch.from_numpy(np.array(vectors, dtype=np.float32)).to(self.device)
+            return np.asarray(normalize(self.network.audio_projection(given), dim=1).cpu().numpy())
+
+    def embed_text(self, texts: Sequence[str]) -> Vectors:
+        """Vectors [n, 1024] of texts, in the joint space, of length 1."""
+        import torch
+        from torch.nn.functional import normalize
+
+        longest = self.network.text.config.n_positions
+        ended = [f"{text} <|endoftext|>" for text in texts]
+        with torch.inference_mode():
+            tokens = self.tokenizer(ended, padding=True, truncation=True, max_length=longest, return_tensors="pt")
+            read = self.network.read(tokens["input_ids"].to(self.device), tokens["attention_mask"].to(self.device))
+            return np.asarray(normalize(read, dim=1).cpu().numpy())
+
+
 KINDS: Mapping[str, Callable[[Model, Path], Any]] = {
-    kind.__name__: kind for kind in (Whisper, Wav2Vec, AudioMae, Hear, Clap)
+    kind.__name__: kind for kind in (Whisper, Wav2Vec, AudioMae, Hear, Clap, MsClap)
 }
 
 
 def convert(folder: Path) -> Path:
-    """Write the tensors of ``pytorch_model.bin`` in ``folder`` as ``model.safetensors`` beside it.
+    """Write the tensors of ``pytorch_model.bin`` or of the one ``*.pth`` in ``folder`` as ``model.safetensors``.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: there is no such file, or more than one.
         pickle.UnpicklingError: it holds more than tensors.
     """
     import torch
     from safetensors.torch import save_file
 
-    state = torch.load(folder / "pytorch_model.bin", map_location="cpu", weights_only=True)
+    found = sorted([*folder.glob("pytorch_model.bin"), *folder.glob("*.pth")])
+    if len(found) != 1:
+        names = ", ".join(file.name for file in found) or "none"
+        raise FileNotFoundError(f"{folder}: one pytorch_model.bin or *.pth is converted, found {names}")
+    state = torch.load(found[0], map_location="cpu", weights_only=True)
+    state = state.get("model", state)  # Microsoft's CLAP lies one level deeper
     target = folder / "model.safetensors"
     # cloned: safetensors refuses arrays that share memory
     save_file({name: array.clone().contiguous() for name, array in state.items()}, target, metadata={"format": "pt"})

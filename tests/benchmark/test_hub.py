@@ -12,7 +12,7 @@ import torch
 from benchmark import hub
 from benchmark.embedders import AbsentError, check_embedder, project, speaks
 from benchmark.hub import MODELS, Model, convert, make, pcen, weights_folder
-from tests.perf.generated import clap, hear, vit, wav2vec, whisper
+from tests.perf.generated import clap, hear, ms_clap, vit, wav2vec, whisper
 
 SMALL: dict[str, Callable[[Path], None]] = {
     "whisper-medium": whisper,
@@ -26,9 +26,10 @@ SMALL: dict[str, Callable[[Path], None]] = {
     "audiomae": vit,
     "hear": hear,
     "laion-clap": clap,
+    "ms-clap": ms_clap,
 }
-WIDTH = {"hear": 24, "audiomae": 32, "laion-clap": 64}
-RATE = {"laion-clap": 48_000}
+WIDTH = {"hear": 24, "audiomae": 32, "laion-clap": 64, "ms-clap": 64}
+RATE = {"laion-clap": 48_000, "ms-clap": 44_100}
 
 
 def stored(name: str, models: Path) -> Path:
@@ -67,7 +68,9 @@ def test_a_model_keeps_its_promises(name: str, tmp_path: Path) -> None:
     assert not np.allclose(other.embed_audio(few), vectors, atol=1e-3)
 
 
-@pytest.mark.parametrize(("name", "seconds"), [("hear", 2.0), ("laion-clap", 10.0), ("audiomae", 10.24)])
+@pytest.mark.parametrize(
+    ("name", "seconds"), [("hear", 2.0), ("laion-clap", 10.0), ("ms-clap", 7.0), ("audiomae", 10.24)]
+)
 def test_a_long_wave_is_the_mean_of_its_pieces(name: str, seconds: float, tmp_path: Path) -> None:
     stored(name, tmp_path)
     embedder = make(name, tmp_path)
@@ -97,15 +100,73 @@ def test_whisper_hears_the_frames_of_the_audio_alone(tmp_path: Path) -> None:
     assert embedder.embed_audio([wave])[0] == pytest.approx(hidden[0, :50].mean(dim=0).numpy(), abs=1e-5)
 
 
-def test_clap_meets_words_after_the_projection(tmp_path: Path) -> None:
-    stored("laion-clap", tmp_path)
-    embedder = make("laion-clap", tmp_path)
+@pytest.mark.parametrize("name", ["laion-clap", "ms-clap"])
+def test_clap_meets_words_after_the_projection(name: str, tmp_path: Path) -> None:
+    stored(name, tmp_path)
+    embedder = make(name, tmp_path)
     assert speaks(embedder)
-    joint = project(embedder, embedder.embed_audio(waves(48_000, 1.0, 10.0)))
+    joint = project(embedder, embedder.embed_audio(waves(embedder.sample_rate, 1.0, 10.0)))
     texts = embedder.embed_text(["a calm voice", "a rough voice of an older person"])
     assert joint.shape == texts.shape == (2, 16)
     assert np.linalg.norm(joint, axis=1) == pytest.approx(1, abs=1e-5)
     assert embedder.embed_text(["a calm voice"])[0] == pytest.approx(texts[0], abs=1e-5)
+
+
+def test_ms_clap_hears_and_reads_as_its_owners_code(tmp_path: Path) -> None:
+    """Expected: HTSAT_Swin_Transformer, TextEncoder and Projection of msclap 1.3.4 with these weights."""
+    torch.manual_seed(0)
+    stored("ms-clap", tmp_path)
+    embedder = make("ms-clap", tmp_path)
+    heard = embedder.embed_audio(waves(44_100, 3.0))  # which its owners repeat to 7 s, as we do
+    assert heard[0, :3] == pytest.approx([-0.229055, -0.697292, 1.398497], abs=1e-5)
+    assert project(embedder, heard)[0, :3] == pytest.approx([0.180508, -0.035636, -0.157853], abs=1e-5)
+    assert speaks(embedder)
+    text = embedder.embed_text(["a rough voice of an older person"])
+    assert text[0, :3] == pytest.approx([0.135230, 0.403481, 0.077623], abs=1e-5)
+
+
+def test_ms_clap_is_converted_from_the_file_of_its_owners(tmp_path: Path) -> None:
+    folder = stored("ms-clap", tmp_path)
+    safe = make("ms-clap", tmp_path).embed_audio(waves(44_100, 1.0))
+    from safetensors.torch import load_file
+
+    torch.save({"model": load_file(folder / "model.safetensors")}, folder / "CLAP_weights_2023.pth")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(
+        AbsentError, match=r"hf download microsoft/msclap CLAP_weights_2023\.pth --revision c47d441"
+    ) as e:
+        make("ms-clap", tmp_path)
+    assert "hf download openai-community/gpt2 tokenizer.json --local-dir models/microsoft/msclap" in str(e.value)
+    convert(folder)
+    assert np.array_equal(make("ms-clap", tmp_path).embed_audio(waves(44_100, 1.0)), safe)
+    (folder / "CLAP_weights_2022.pth").touch()
+    with pytest.raises(FileNotFoundError, match=r"found CLAP_weights_2022\.pth, CLAP_weights_2023\.pth"):
+        convert(folder)
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "audio_encoder.base.htsat.logmel_extractor.melW",
+        "audio_encoder.base.htsat.bn0.running_mean",
+        "audio_encoder.base.htsat.layers.0.blocks.1.attn.qkv.weight",
+        "caption_encoder.base.h.0.mlp.c_fc.bias",
+        "caption_encoder.projection.linear2.weight",
+    ],
+)
+def test_ms_clap_without_one_of_its_arrays_is_refused(lost: str, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    file = stored("ms-clap", tmp_path) / "model.safetensors"
+    save_file({name: array for name, array in load_file(file).items() if name != lost}, file)
+    with pytest.raises(AbsentError, match=r"ms-clap: the weights in .* lack \d arrays of the architecture"):
+        make("ms-clap", tmp_path).embed_audio(waves(44_100, 1.0))
+
+
+def test_ms_clap_without_a_tokenizer_is_absent(tmp_path: Path) -> None:
+    (stored("ms-clap", tmp_path) / "tokenizer.json").unlink()
+    with pytest.raises(AbsentError, match=r"ms-clap: .* holds no tokenizer\.json"):
+        make("ms-clap", tmp_path)
 
 
 def test_the_picture_of_hear_is_of_each_wave_alone() -> None:

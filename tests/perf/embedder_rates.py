@@ -21,7 +21,7 @@ import numpy as np
 from benchmark.embedders import Embedder, check_embedder
 from benchmark.hub import MODELS, make
 from benchmark.registry import ENTRIES, Context, choose
-from tests.perf.generated import clap, hear, vit, wav2vec, whisper
+from tests.perf.generated import clap, hear, ms_clap, vit, wav2vec, whisper
 
 
 def _whisper(width: int, layers: int, heads: int, mels: int) -> Callable[[Path], None]:
@@ -51,6 +51,7 @@ FULL: Mapping[str, Callable[[Path], None]] = {
     "wavlm-base": _wav2vec("wavlm"),
     "audiomae": partial(vit, embed_dim=768, depth=12, num_heads=12),
     "laion-clap": partial(clap, full=True),
+    "ms-clap": partial(ms_clap, full=True),
     "wav2vec2-large": _wav2vec("wav2vec2", large=True),
     "hubert-large": _wav2vec("hubert", large=True, norm="layer"),
     "wavlm-large": _wav2vec("wavlm", large=True, norm="layer"),

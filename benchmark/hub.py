@@ -639,7 +639,8 @@ class MsClap(OfHub):
         """GPT-2's, which has no sign for padding: Microsoft took its first."""
         from transformers import PreTrainedTokenizerFast
 
-        return PreTrainedTokenizerFast(tokenizer_file=str(self.folder / "tokenizer.json"), pad_token="!")
+        kind: Any = PreTrainedTokenizerFast
+        return kind(tokenizer_file=str(self.folder / "tokenizer.json"), pad_token="!")
 
     @cached_property
     def network(self) -> Any:

@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -78,9 +78,9 @@ class MsClapNetwork(nn.Module):
 
     def hear(self, waves: torch.Tensor) -> torch.Tensor:
         """Vectors [n, width] of waves [n, samples], before the projection."""
-        window: Any = self.window
+        window, filters = cast(torch.Tensor, self.window), cast(torch.Tensor, self.mel)
         spectrum = torch.stft(waves, len(window), HOP, window=window, return_complex=True)  # [n, bins, frames]
-        mels = spectrum.abs().square().transpose(1, 2) @ self.mel
+        mels = spectrum.abs().square().transpose(1, 2) @ filters
         picture = 10 * mels.clamp(min=1e-10).log10()
         return self.audio(input_features=picture[:, None]).pooler_output  # type: ignore[no-any-return]
 

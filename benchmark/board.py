@@ -15,7 +15,7 @@ import polars as pl
 
 from benchmark.confounds import NAMES
 from benchmark.confusion import confusion_by_speaker, macro_f1
-from benchmark.intervals import LEVEL, POWER, compare_all, drawn_counts, mean_macro_f1
+from benchmark.intervals import LEVEL, POWER, by_folds, compare_all, drawn_counts, mean_macro_f1, widened
 from benchmark.score import MODES, Score
 from benchmark.task import GROUPS, TRACKS, Task
 
@@ -124,8 +124,9 @@ class _Field:
         for score in scores:
             if score.status == "ok" and score.task in wanted:
                 file = predictions / score.embedder / f"{score.task}.{score.mode}.parquet"
-                columns = ["unit_id", "person", "y", "predicted"]
-                self.units[score.embedder][score.task] = pl.read_parquet(file, columns=columns)
+                columns = ["unit_id", "person", "y", "predicted", "folds"]
+                kept = [column for column in columns if column in pl.read_parquet_schema(file)]
+                self.units[score.embedder][score.task] = pl.read_parquet(file, columns=kept)
 
     def means(self) -> list[dict[str, object]]:
         """Rows of `Board.means`."""
@@ -178,7 +179,10 @@ class _Field:
         for task in self.tasks:
             frames = [self.units[name][task.name] for name in self.names if task.name in self.units[name]]
             if len(frames) > 1:
-                drawn = [macro_f1(drawn_counts(task.corpus, *confusion_by_speaker(frame))) for frame in frames]
+                drawn = [
+                    widened(macro_f1(drawn_counts(task.corpus, *confusion_by_speaker(frame))), by_folds(frame))
+                    for frame in frames
+                ]
                 pairs = detectable(np.stack(drawn, axis=1))
                 rows.append({"task": task.name, "pairs": len(pairs), "detectable": float(np.median(pairs))})
         return rows

@@ -18,6 +18,9 @@ score        Float64  above 0: positive. Zero-shot: cosine with the positive min
                       probe: decision function. For a speaker, the mean over the utterances; with folds, the
                       mean over the repeats
 predicted    Float64  share of the repeats that say positive: 1 or 0 where there is one
+folds        List     Int8: with folds, which probe judged the unit in each repeat; null where one model judged all.
+                      Scores of different probes are on different scales: AUROC compares within folds
+fold_scores  List     Float64: with folds, the decision in each repeat; null likewise
 probability  Float64  of positive; null where the embedder gives none. Zero-shot: softmax over both classes by the
                       embedder's own ``logit_scale``
 prompt_<i>   Int8     zero-shot only: predicted by prompt pair i alone, in the order of prompts.toml
@@ -313,7 +316,7 @@ def _draft(judged: _Judged, of_task: TaskData, mode: str, split_hash: str, synth
     """The score before any number: all that it depends on, and the key made of it."""
     embedder, task = judged.embedder, of_task.task
     trained_on = embedder.trained_on
-    spoken = of_task.languages
+    spoken, learns = of_task.languages, not isinstance(embedder, AlwaysYes)
     prompt_language = _pairs(of_task, language)[0] if mode == "zero-shot" else None
     draft = Score(
         embedder=embedder.name,
@@ -330,7 +333,7 @@ def _draft(judged: _Judged, of_task: TaskData, mode: str, split_hash: str, synth
         ood_language=spoken.isdisjoint(map(primary, trained_on["languages"])) if spoken else None,
         ood_label=task.labels.isdisjoint(label_of(fact) for fact in trained_on["labels"]),
         protocol=of_task.protocol,
-        repeats=probe.REPEATS if of_task.protocol == "folds" and mode == "probe" else 1,
+        repeats=probe.REPEATS if of_task.protocol == "folds" and mode == "probe" and learns else 1,
         n_too_weak=of_task.n_too_weak,
         prompt_language=prompt_language,
         hashes={
@@ -354,6 +357,7 @@ class _Answer:
         decisions: [repeats, n]; positive where above 0.
         probability: [n], or None.
         by_pair: [n, pairs] decisions by single prompt pairs; no pair in the probe.
+        fold: [repeats, n] which probe judged, or None where one model judged all.
         chosen: [units] share of the repeats in which the pair chosen without the unit says yes, or None.
         best_pair: the pair that was chosen, or the one chosen most often.
     """
@@ -361,6 +365,7 @@ class _Answer:
     decisions: Numbers
     probability: Numbers | None
     by_pair: Numbers
+    fold: probe.Labels | None = None
     chosen: Numbers | None = None
     best_pair: int | None = None
 
@@ -432,7 +437,7 @@ def _answers(judged: _Judged, group: Sequence[TaskData], drafts: Sequence[Score]
         if of_task.protocol == "folds":
             x, rows = judged.vectors(of_task)
             folds = probe.repeated_folds(x[rows], of_task.y, of_task.person, probe.REPEATS, folds=probe.FOLDS)
-            answers[of_task.task.name] = _Answer(folds.by_repeat, folds.probability, _no_pair(of_task))
+            answers[of_task.task.name] = _Answer(folds.by_repeat, folds.probability, _no_pair(of_task), folds.fold)
     return [answers[of_task.task.name] for of_task in group]
 
 
@@ -458,7 +463,8 @@ def _zero_shot(judged: _Judged, of_task: TaskData, pairs: Sequence[PromptPair]) 
     decisions, by_pair = result.ensemble[of_task.judged], result.by_pair[of_task.judged]
     scale: float | None = getattr(judged.embedder, "logit_scale", None)
     probability = None if scale is None else expit(scale * decisions)  # the softmax over two classes
-    return _Answer(decisions[None], probability, by_pair, *_honest(of_task, result.by_pair))
+    chosen, best = _honest(of_task, result.by_pair)
+    return _Answer(decisions[None], probability, by_pair, chosen=chosen, best_pair=best)
 
 
 def _honest(of_task: TaskData, by_pair: Numbers) -> tuple[Numbers | None, int | None]:
@@ -533,12 +539,29 @@ def _predictions(of_task: TaskData, answer: _Answer) -> pl.DataFrame:
         "probability": pl.Series([None] * decisions.shape[1], dtype=pl.Float64)
         if answer.probability is None
         else pl.Series(mean(answer.probability)),
+        **folds_of(of_task.units, answer.fold, decisions),
     }
     for i, one in enumerate(mean(answer.by_pair.T.copy())):
         columns[f"prompt_{i}"] = pl.Series((one > 0).astype(np.int8))
     if answer.chosen is not None:
         columns["best_prompt"] = pl.Series(answer.chosen)
     return of_task.units.frame.with_columns(**columns)
+
+
+def folds_of(of: units.Units, fold: probe.Labels | None, decisions: Numbers) -> dict[str, pl.Series]:
+    """The columns folds and fold_scores of some units.
+
+    Args:
+        of: the units; all utterances of one lie in one fold.
+        fold: [repeats, n] of the utterances, or None where one model judged all.
+        decisions: [repeats, units].
+    """
+    kinds = {"folds": pl.List(pl.Int8()), "fold_scores": pl.List(pl.Float64())}
+    if fold is None:
+        return {name: pl.Series([None] * decisions.shape[1], dtype=kind) for name, kind in kinds.items()}
+    values = (of.mean(fold.astype(np.float64)).round().astype(np.int8), decisions)
+    lists = (pl.Series(list(np.ascontiguousarray(value.T))) for value in values)
+    return {name: one.cast(kind) for one, (name, kind) in zip(lists, kinds.items(), strict=True)}
 
 
 def _macro_f1(predictions: pl.DataFrame, column: str) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from benchmark.confusion import Counts, Numbers, confusion_by_speaker, f1, macro_f1
-from benchmark.intervals import DRAWS, drawn_auroc, drawn_counts, interval
+from benchmark.intervals import DRAWS, auroc, by_folds, drawn_auroc, drawn_counts, interval, widened
 
 __all__ = ["Counts", "Groups", "Metrics", "Numbers", "by_group", "confusion_by_speaker", "f1", "macro_f1", "measure"]
 
@@ -24,7 +24,8 @@ class Metrics:
     Attributes:
         f1, macro_f1: of the positive class; mean of both classes. _low, _high: 95 % over speakers.
         balanced_accuracy: mean of both classes' recall.
-        auroc: chance that a positive is ranked above a negative; does not depend on the threshold.
+        auroc: chance that a positive is ranked above a negative that the same probe judged; does not depend on the
+            threshold.
         brier: mean squared error of the probabilities (Brier 1950); None without probabilities.
         calibration_error: mean distance between probability and share of positives over bins of equally many
             units, weighted by units (Naeini et al. 2015 with the equal-mass bins of Nguyen & O'Connor 2015);
@@ -61,27 +62,25 @@ def measure(predictions: pl.DataFrame, corpus: str, n_draws: int = DRAWS) -> Met
     """The metrics of one task.
 
     Args:
-        predictions: columns person, y, score, predicted (0..1) and, where there is one, probability; one row a
-            unit; both classes occur.
+        predictions: columns person, y, score, predicted (0..1) and, where there are, probability, folds and
+            fold_scores; one row a unit; both classes occur.
         corpus: part of the seed of the draws, so that tasks on the same speakers share them.
         n_draws: of the bootstrap.
     """
-    from sklearn.metrics import roc_auc_score
-
     y = predictions["y"].to_numpy()
     speakers, counts = confusion_by_speaker(predictions)
     total = counts.sum(axis=0)
-    drawn = drawn_counts(corpus, speakers, counts, n_draws)
+    drawn, folds = drawn_counts(corpus, speakers, counts, n_draws), by_folds(predictions)
     tp, fp, fn, tn = total.tolist()
     n, n_positive = len(y), int(y.sum())
     prevalence = n_positive / n
     always_yes_f1 = 2 * prevalence / (1 + prevalence)
     random_f1 = _prior_random_f1(n, n_positive)
     seen_f1, seen_macro_f1 = float(f1(total)), float(macro_f1(total))
-    auroc = float(roc_auc_score(y, predictions["score"].to_numpy()))
-    f1_low, f1_high = interval(f1(drawn), seen_f1)
-    macro_low, macro_high = interval(macro_f1(drawn), seen_macro_f1)
-    auroc_low, auroc_high = interval(drawn_auroc(predictions, corpus, n_draws), auroc)
+    seen_auroc = auroc(predictions)
+    f1_low, f1_high = interval(widened(f1(drawn), folds), seen_f1)
+    macro_low, macro_high = interval(widened(macro_f1(drawn), folds), seen_macro_f1)
+    auroc_low, auroc_high = interval(drawn_auroc(predictions, corpus, n_draws), seen_auroc)
     brier, calibration = _of_probabilities(predictions)
     return Metrics(
         f1=seen_f1,
@@ -91,7 +90,7 @@ def measure(predictions: pl.DataFrame, corpus: str, n_draws: int = DRAWS) -> Met
         macro_f1_low=macro_low,
         macro_f1_high=macro_high,
         balanced_accuracy=(tp / (tp + fn) + tn / (tn + fp)) / 2,
-        auroc=auroc,
+        auroc=seen_auroc,
         auroc_low=auroc_low,
         auroc_high=auroc_high,
         brier=brier,

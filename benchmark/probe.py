@@ -82,12 +82,14 @@ class Folds:
         probability: [n] mean over the repeats; see `Answer`.
         by_repeat: [repeats, n] decisions. All rows of a person are judged by one probe in each repeat, so that
             they can be averaged there.
+        fold: [repeats, n] which probe of a repeat judged a row: decisions of different probes have different scales.
     """
 
     share: Numbers
     decisions: Numbers
     probability: Numbers
     by_repeat: Numbers
+    fold: Labels
 
 
 def probe(train: Matrix, y: Labels, person: Ids, test: Matrix, seed: int = 0) -> Numbers:
@@ -138,12 +140,14 @@ def repeated_folds(
     ]
     answers = iter(_answer_groups(x, groups, seeds))
     decisions, probability = np.zeros((repeats, len(y))), np.zeros((repeats, len(y)))
+    fold = np.zeros((repeats, len(y)), dtype=np.int8)
     for repeat, group in enumerate(groups):
-        for problem in group:
+        for k, problem in enumerate(group):
             answer = next(answers)
+            fold[repeat, problem.test] = k
             decisions[repeat, problem.test] = answer.decisions
             probability[repeat, problem.test] = answer.probability
-    return Folds((decisions > 0).mean(axis=0), decisions.mean(axis=0), probability.mean(axis=0), decisions)
+    return Folds((decisions > 0).mean(axis=0), decisions.mean(axis=0), probability.mean(axis=0), decisions, fold)
 
 
 def learning_curve(

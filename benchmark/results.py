@@ -42,6 +42,7 @@ _READ = {
     "language": pl.String(),
     "y": pl.Int8(),
     "predicted": pl.Float64(),
+    "folds": pl.List(pl.Int8()),
 }
 # As in `intervals.minimum_detectable`; from the standard library, because scipy.stats takes long to import.
 _DETECTABLE = NormalDist().inv_cdf((1 + intervals.LEVEL / 100) / 2) + NormalDist().inv_cdf(intervals.POWER)
@@ -175,7 +176,8 @@ class Results:
                     observed[runs, at] = macro_f1(counts.sum(axis=0))
                     unbiased[runs, at] = intervals.unbiased_macro_f1(counts)
                     of_draws = intervals.drawn_counts(corpus, tuple(persons), counts, everyone=everyone)
-                    drawn[runs, at] = macro_f1(of_draws).T
+                    folds = np.array([self._counts[(*self.runs[run], task.name)].folds for run in runs])
+                    drawn[runs, at] = intervals.widened(macro_f1(of_draws), folds).T
         return observed, unbiased, drawn
 
     def drawn_means(self, runs: Sequence[int], tasks: Sequence[Task]) -> Numbers:
@@ -436,12 +438,14 @@ class _Counts:
         attributes: sex, age, language: each [rows], None where not known.
         counts: true positive, false positive, false negative, true negative [rows, 4].
         units: a hash of all (unit_id, y).
+        folds: whether several probes judged them; see `intervals.by_folds`.
     """
 
     persons: npt.NDArray[Any]
     attributes: Mapping[str, npt.NDArray[Any]]
     counts: Numbers
     units: int
+    folds: bool
 
 
 def _read(folder: Path, keys: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], _Counts]:
@@ -456,6 +460,7 @@ def _read(folder: Path, keys: Sequence[tuple[str, str, str]]) -> dict[tuple[str,
             list(files),
             schema=_READ,
             extra_columns="ignore",  # prompt pairs: their number differs by task
+            missing_columns="insert",
             cast_options=pl.ScanCastOptions(integer_cast="allow-float"),
             include_file_paths="file",
         )
@@ -466,13 +471,14 @@ def _read(folder: Path, keys: Sequence[tuple[str, str, str]]) -> dict[tuple[str,
             (y * (1 - yes)).sum().alias("fn"),
             ((1 - y) * (1 - yes)).sum().alias("tn"),
             pl.struct("unit_id", "y").hash().sum().alias("units"),
+            pl.col("folds").is_not_null().all(),
         )
         .sort(parts)
         .collect()
     )
     numbers = frame["file"].rle_id().to_numpy()
     starts = np.searchsorted(numbers, np.arange(frame["file"].n_unique())).tolist()
-    columns = {name: frame[name].to_numpy() for name in ("person", *ATTRIBUTES, "units")}
+    columns = {name: frame[name].to_numpy() for name in ("person", *ATTRIBUTES, "units", "folds")}
     counts = frame.select("tp", "fp", "fn", "tn").to_numpy()
     found: dict[tuple[str, str, str], _Counts] = {}
     for start, end in pairwise([*starts, frame.height]):
@@ -482,6 +488,7 @@ def _read(folder: Path, keys: Sequence[tuple[str, str, str]]) -> dict[tuple[str,
             attributes={name: columns[name][rows] for name in ATTRIBUTES},
             counts=counts[rows],
             units=int(columns["units"][rows].sum()),
+            folds=bool(columns["folds"][rows].all()),
         )
     return found
 

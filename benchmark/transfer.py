@@ -19,10 +19,10 @@ import numpy as np
 import polars as pl
 
 from benchmark import probe, units
-from benchmark.confusion import confusion_by_speaker, f1, macro_f1
+from benchmark.confusion import confusion_by_speaker, f1
 from benchmark.embedders import Embedder, Vectors
-from benchmark.evaluate import code_hash, corpora_heard, load_matrix
-from benchmark.intervals import drawn_counts, limits
+from benchmark.evaluate import code_hash, corpora_heard, folds_of, load_matrix
+from benchmark.intervals import auroc, of_macro_f1
 from benchmark.probe import Problem
 from benchmark.score import as_parquet, write
 from benchmark.task import Transfer, transfer_tasks
@@ -202,8 +202,8 @@ class _Asked:
                 learned[train, test] = rows
         corpora = {corpus for pair in learned for corpus in pair}
         x, start = self._stack([corpus for corpus in self.sides if corpus in corpora], matrix)
-        for (train, test), decisions in self._decisions(learned, x, start).items():
-            found[train, test] |= {"status": "ok", **self._measured(train, test, decisions)}
+        for (train, test), (decisions, fold) in self._decisions(learned, x, start).items():
+            found[train, test] |= {"status": "ok", **self._measured(train, test, decisions, fold)}
         return found
 
     def _draft(self, train: str, test: str, key: str) -> tuple[_Row, Rows]:
@@ -248,17 +248,19 @@ class _Asked:
 
     def _decisions(
         self, learned: Mapping[tuple[str, str], Rows], x: Vectors, start: Mapping[str, int]
-    ) -> dict[tuple[str, str], Numbers]:
-        """Decisions [repeats, n] on the judged utterances of each pair; pairs that share a probe train it once."""
-        decisions: dict[tuple[str, str], Numbers] = {}
+    ) -> dict[tuple[str, str], tuple[Numbers, probe.Labels | None]]:
+        """Decisions [repeats, n] on the judged utterances of each pair, and which fold's probe made them.
+
+        Pairs that share a probe train it once; there are no folds then.
+        """
+        decisions: dict[tuple[str, str], tuple[Numbers, probe.Labels | None]] = {}
         shared: dict[tuple[str, bytes], list[str]] = {}
         for (train, test), rows in learned.items():
             data = self.sides[train].data
             if train == test and data.protocol == "folds":
                 own = x[start[train] : start[train] + data.utterances.height]
-                decisions[train, test] = probe.repeated_folds(
-                    own, data.y, data.person, probe.REPEATS, folds=probe.FOLDS
-                ).by_repeat
+                folds = probe.repeated_folds(own, data.y, data.person, probe.REPEATS, folds=probe.FOLDS)
+                decisions[train, test] = folds.by_repeat, folds.fold
             else:
                 shared.setdefault((train, rows.tobytes()), []).append(test)
         problems = []
@@ -270,31 +272,31 @@ class _Asked:
         for ((train, _), tests), answer in zip(shared.items(), answers, strict=True):
             ends = np.cumsum([len(self._judged(train, test)) for test in tests])[:-1]
             for test, part in zip(tests, np.split(answer.decisions, ends), strict=True):
-                decisions[train, test] = part[None]
+                decisions[train, test] = part[None], None
         return decisions
 
     def _judged(self, train: str, test: str) -> Rows:
         side = self.sides[test]
         return side.data.judged if train == test else side.judged
 
-    def _measured(self, train: str, test: str, decisions: Numbers) -> _Row:
+    def _measured(self, train: str, test: str, decisions: Numbers, fold: probe.Labels | None) -> _Row:
         """The numbers of a pair."""
-        from sklearn.metrics import roc_auc_score
-
         side = self.sides[test]
         of = side.data.units if train == test else side.units
         values = of.mean(decisions)
-        frame = of.frame.with_columns(predicted=pl.Series((values > 0).mean(axis=0)))
+        frame = of.frame.with_columns(
+            score=pl.Series(values.mean(axis=0)),
+            predicted=pl.Series((values > 0).mean(axis=0)),
+            **folds_of(of, fold, values),
+        )
+        macro, low, high = of_macro_f1(frame, test)
         speakers, counts = confusion_by_speaker(frame)
-        observed = macro_f1(counts.sum(axis=0))
-        low, high = limits(macro_f1(drawn_counts(test, speakers, counts)), observed)
-        y = frame["y"].to_numpy()
         return {
             "f1": float(f1(counts.sum(axis=0))),
-            "macro_f1": float(observed),
-            "macro_f1_low": float(low),
-            "macro_f1_high": float(high),
-            "auroc": float(roc_auc_score(y, values.mean(axis=0))),
+            "macro_f1": macro,
+            "macro_f1_low": low,
+            "macro_f1_high": high,
+            "auroc": auroc(frame),
             "n_speakers": len(speakers),
-            "prevalence": float(y.mean()),
+            "prevalence": float(frame["y"].to_numpy().mean()),
         }

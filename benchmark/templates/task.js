@@ -22,7 +22,7 @@ function drawTask(t) {
 
 function question(task) {
   const protocol = task.protocol === "folds"
-    ? `repeated folds by person (${task.repeats} repeats): too few test persons for one split, and no embedder was trained on the corpus`
+    ? `repeated folds by person (${task.repeats} repeats): too few test persons for one split, and no embedder was trained on the corpus; intervals are widened, because whoever is judged taught the probes that judge the others, and AUROC compares within folds`
     : "one split by person: the probe learns on train and dev, all are judged on test";
   const chance = task.chance;
   return h("section", { "aria-labelledby": "q-title" }, h("h3", { id: "q-title" }, "What is asked"),

@@ -101,6 +101,60 @@ def test_pseudo_speakers_lie_at_the_ends_of_the_ranking(monkeypatch: pytest.Monk
         assert value == pytest.approx(roc_auc_score(y, score, sample_weight=np.append(weight, fixed[0])), abs=1e-5)
 
 
+def folded(units: pl.DataFrame, repeats: int = 3, folds: int = 4, seed: int = 0) -> pl.DataFrame:
+    """The same units, judged by several probes: each on a scale and with an offset of its own."""
+    rng = np.random.default_rng(seed)
+    person = np.unique(units["person"].to_numpy(), return_inverse=True)[1]
+    fold = np.stack([rng.permutation(person.max() + 1)[person] % folds for _ in range(repeats)], axis=1)
+    scale, offset = rng.uniform(0.5, 2, (repeats, folds)), rng.normal(0, 9, (repeats, folds))
+    at = np.arange(repeats), fold
+    scores = units["score"].to_numpy()[:, None] * scale[at] + offset[at]
+    return units.with_columns(
+        score=pl.Series(scores.mean(axis=1)), folds=pl.Series(fold.tolist()), fold_scores=pl.Series(scores.tolist())
+    )
+
+
+def test_auroc_by_folds_knows_no_scale_of_a_probe() -> None:
+    predictions = made_up(2, n=240, effect=2.0)
+    told = roc_auc_score(predictions["y"].to_numpy(), predictions["score"].to_numpy())
+    by_folds = folded(predictions)
+    assert intervals.auroc(by_folds) == pytest.approx(told, abs=0.03)
+    assert roc_auc_score(by_folds["y"].to_numpy(), by_folds["score"].to_numpy()) < told - 0.1  # pooled
+    assert intervals.auroc(predictions) == told
+    one = folded(predictions, repeats=1, folds=1)
+    assert intervals.auroc(one) == pytest.approx(told)
+
+
+def test_auroc_by_folds_counts_a_persons_own_pairs_no_more_than_others() -> None:
+    """Loud within a person, deaf between persons: in a fold of two persons half of the pairs are of one person."""
+    y, person = np.tile([0, 1], 40), np.repeat(np.arange(40), 2)
+    predictions = frame(y, person % 7 + 0.1 * y, person)
+    told = roc_auc_score(y, predictions["score"].to_numpy())
+    assert intervals.auroc(folded(predictions, repeats=60, folds=20)) == pytest.approx(told, abs=0.03)
+
+
+def test_draws_by_folds_are_those_of_their_pairs_and_wider(monkeypatch: pytest.MonkeyPatch) -> None:
+    predictions = made_up(5, n=120).with_columns(score=pl.col("score").round(1))
+    one = folded(predictions, repeats=2, folds=1)  # one probe judged all: both ways must agree but for the width
+    plain, wide = (intervals.drawn_auroc(units, "toy", 400) for units in (predictions, one))
+    assert wide.mean() == pytest.approx(plain.mean(), abs=1e-4)
+    assert wide.var() == pytest.approx(intervals.FOLDED * plain.var(), rel=0.01)
+    measured = [metrics.measure(units, "toy") for units in (predictions, one)]
+    widths = [one.macro_f1_high - one.macro_f1_low for one in measured]
+    assert widths[1] == pytest.approx(intervals.FOLDED**0.5 * widths[0], rel=0.02)
+
+
+def test_differences_by_folds_are_wider_too() -> None:
+    a = made_up(0)
+    b = flipped(a, 10)
+    plain = intervals.paired_difference({"one": a}, {"one": b}, [task("one")])
+    wide = intervals.paired_difference({"one": folded(a)}, {"one": folded(b)}, [task("one")])
+    assert wide[0] == plain[0]
+    assert wide[2] - wide[1] == pytest.approx(intervals.FOLDED**0.5 * (plain[2] - plain[1]), rel=0.02)
+    least = [intervals.minimum_detectable(*pair, "toy") for pair in ((a, b), (folded(a), folded(b)))]
+    assert least[1] == pytest.approx(intervals.FOLDED**0.5 * least[0], rel=0.02)
+
+
 def test_embedders_share_half_of_the_pseudo_speakers() -> None:
     speakers, a = metrics.confusion_by_speaker(made_up(0))
     b = metrics.confusion_by_speaker(flipped(made_up(0), 10))[1]

@@ -413,7 +413,7 @@ def test_ipvs_earns_its_flag_by_the_rate_of_one_campaign(tmp_path: Path, monkeyp
     tars = {"ipvs": sorted((tmp_path / "shards").glob("*.tar"))}
     task = next(task for task in load_tasks() if task.name == "ipvs_parkinson")
 
-    folders = (tmp_path / name for name in ("embeddings", "predictions", "scores"))
+    folders = tuple(tmp_path / name for name in ("embeddings", "predictions", "scores"))
     recording, *_ = contenders(tmp_path / "embeddings")
     (score,) = evaluate([recording], [task], meta_db, tars, *folders, id_key=b"key")
     (flag,) = flags([score])["ipvs_parkinson"]
@@ -422,4 +422,15 @@ def test_ipvs_earns_its_flag_by_the_rate_of_one_campaign(tmp_path: Path, monkeyp
     # the renderer makes patients speak softly, too, which comes first; the campaign's rate and date come after
     told_by = score.told_by or {}
     assert told_by["native sample rate"] == told_by["session date"] == pytest.approx(0.75, abs=0.05)
+    assert "native sample rate" in flag.sentence
+
+    def without_level(*of: object) -> pl.DataFrame:
+        loud = ("level", "clipping", "DC offset", "noise floor", "signal-to-noise ratio", "digital silence")
+        table = recording.columns(*of)  # type: ignore[arg-type]
+        return table.select(name for name in table.columns if name.partition("=")[0] not in loud)
+
+    campaign = replace(recording, columns=without_level, fingerprint="without level")
+    (score,) = evaluate([campaign], [task], meta_db, tars, *folders, id_key=b"key")
+    (flag,) = flags([score])["ipvs_parkinson"]
+    assert flag.auroc >= 0.75
     assert "native sample rate" in flag.sentence

@@ -318,7 +318,8 @@ def mean_macro_f1(
 ) -> tuple[float, float, float]:
     """Mean macro-F1 over tasks, with the interval (mean, low, high); see `paired_difference`."""
     observed, drawn = _mean_over_tasks([predictions], tasks, n_draws)
-    return (float(observed[0]), *interval(drawn[0], float(observed[0])))
+    low, high = np.clip(interval(drawn[0], float(observed[0])), 0.0, 1.0).tolist()  # `centred` can move past 1
+    return float(observed[0]), low, high
 
 
 def paired_difference(

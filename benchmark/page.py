@@ -135,7 +135,7 @@ def _task(
             )
         ],
         "protocol": score.protocol if score else "split",
-        "repeats": score.repeats if score else 1,
+        "repeats": max((one.repeats for one in _of_task(results, task)), default=1),  # a zero-shot has none
         "flags": [
             {
                 "confound": flag.confound,
@@ -154,9 +154,12 @@ def _task(
 
 
 def missing(results: Results, task: Task, absent: Mapping[str, str]) -> dict[str, list[str]]:
-    """Why a task has no score: by reason, the modes it stands for."""
+    """Why a task has no score: by reason, the modes it stands for.
+
+    A confound that has no answer is no gap in the board.
+    """
     found: dict[str, list[str]] = {}
-    of_task = [results.scores[key] for run in results.runs if (key := (*run, task.name)) in results.scores]
+    of_task = _of_task(results, task)
     for score in of_task:
         if score.status != "ok":
             modes = found.setdefault(absent.get(task.corpus, score.reason), [])
@@ -164,6 +167,12 @@ def missing(results: Results, task: Task, absent: Mapping[str, str]) -> dict[str
     if not of_task:
         found[absent.get(task.corpus, "not scored yet")] = list(MODES)
     return {reason: [mode for mode in MODES if mode in modes] for reason, modes in found.items()}
+
+
+def _of_task(results: Results, task: Task) -> list[Score]:
+    """The scores of a task, with numbers or without, of all but the confounds."""
+    runs = [run for run in results.runs if run[0] not in CONFOUNDS]
+    return [results.scores[key] for run in runs if (key := (*run, task.name)) in results.scores]
 
 
 def _pairs(results: Results, mode: str, task: Task) -> Json:
@@ -202,6 +211,7 @@ def _score(results: Results, score: Score, texts: _Numbered, synthetic: bool) ->
         found["groups"] = [[_rounded(value, 3) for value in (one.macro_f1, one.tpr, one.fpr)] for one in rates]
     if score.seeds:
         found["seeds"] = [_rounded(value) for value in score.seeds]
+        found["seeds_of"] = score.seeds_of
     if score.learning_curve:
         columns = ("n_speakers", "macro_f1", "low", "high")
         found["curve"] = [[_rounded(point[name]) for name in columns] for point in score.learning_curve]
@@ -214,7 +224,7 @@ def _transfers(transfers: pl.DataFrame) -> list[Json]:
     """By label: the corpora, and for each embedder the cells of its matrix."""
     columns = (
         *("train_corpus", "test_corpus", "macro_f1", "macro_f1_low", "macro_f1_high", "f1", "auroc"),
-        *("n_train_speakers", "n_speakers", "prevalence", "reason"),
+        *("n_train_speakers", "n_speakers", "prevalence", "reason", "n_left_out"),
     )
     found: list[Json] = []
     for (name,), part in transfers.sort("name", "embedder", "train_corpus", "test_corpus").group_by(
@@ -282,7 +292,7 @@ def _intervals(results: Results, sets: Sequence[tuple[int, ...]]) -> list[list[A
     observed, unbiased = (weights @ np.nan_to_num(one).T for one in (results.observed, results.unbiased))
     sizes = np.array([[len(chosen)] for chosen in sets])
     means = intervals.centred((weights @ drawn).reshape(len(sets), runs, -1), unbiased, sizes)
-    low, high = intervals.limits(means, observed)
+    low, high = np.clip(intervals.limits(means, observed), 0.0, 1.0)  # a mean is moved by its bias, past 1 at times
     found: list[list[Any]] = [
         [[_rounded(low[s, r]), _rounded(high[s, r])] if complete[s, r] else None for r in range(runs)]
         for s in range(len(sets))

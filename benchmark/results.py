@@ -279,7 +279,7 @@ class Results:
         if len(found) < len(tasks) or not tasks:
             return Mean(len(found), len(tasks))
         macro = float(self.observed[run, columns].mean())
-        low, high = intervals.interval(self.drawn_means([run], tasks)[0], macro)
+        low, high = np.clip(intervals.interval(self.drawn_means([run], tasks)[0], macro), 0.0, 1.0).tolist()
         gaps = [gap for task in tasks if (gap := self.gap(embedder, mode, task.name)) is not None]
         return Mean(
             n_scored=len(found),
@@ -326,11 +326,11 @@ class Results:
         )
 
     def complete(self) -> str:
-        """Tasks whose every score could be computed, of the paper track where there is one."""
+        """Tasks whose every score could be computed, of the paper track where there is one; confounds do not count."""
         tasks = self.tracks.get("paper", self.tasks)
         states = {task.name: set[str]() for task in tasks}
         for score in self.scores.values():
-            if score.task in states:
+            if score.task in states and score.embedder not in CONFOUNDS:
                 states[score.task].add(score.status)
         return f"{sum(state == {'ok'} for state in states.values())}/{len(tasks)}"
 

@@ -54,7 +54,7 @@ function choice(label, options, value, act) {
 
 // --- tables
 
-// A cell: what to show, and what to sort by (null is sorted last).
+// A cell: what to show, and what to sort by (null is sorted last); `title` and `heat` (0 to 1) may be added.
 const cell = (content, sort = null, look = "") => ({ content, sort, look });
 const words = (text) => cell(text, String(text));
 const figure = (value, digits = 3, sign = false) => cell(shown(value, digits, sign), value);
@@ -76,7 +76,7 @@ function table({ caption, columns, bodies, order = null, look = "", fixed = fals
     span.over ? h("th", { colspan: span.wide, scope: "colgroup", class: span.look || null }, span.over) : h("td", { colspan: span.wide }))) : null;
   const parts = bodies.filter((rows) => rows.length).map((rows) => h("tbody", null, rows.map((row) =>
     h("tr", { class: row.look || null }, row.cells.map((one, i) =>
-      h(i ? "td" : "th", { scope: i ? null : "row", class: [columns[i].words ? "" : "num", columns[i].look ?? "", one.look].join(" ").trim() || null }, one.content))))));
+      h(i ? "td" : "th", { scope: i ? null : "row", title: one.title, style: one.heat === undefined ? null : `--heat:${one.heat}`, class: [columns[i].words ? "" : "num", columns[i].look ?? "", one.look].join(" ").trim() || null }, one.content))))));
   bodies = bodies.filter((rows) => rows.length);
   const node = h("table", { class: look || null }, h("caption", null, h("span", null, caption)), h("thead", null, over, head), parts);
   const sortBy = (column, direction) => {

@@ -185,7 +185,7 @@ def _cells() -> Iterator[dict[str, object]]:
                     value = base - 0.2 * (train != test) - 0.01 * len(test)
                     numbers = {
                         **{"f1": value, "macro_f1": value, "macro_f1_low": value - 0.1, "macro_f1_high": value + 0.1},
-                        **{"auroc": value, "n_train_speakers": 80, "n_speakers": 40, "prevalence": 0.5},
+                        **{"auroc": value, "n_train_speakers": 80, "n_left_out": 3, "n_speakers": 40, "prevalence": 0.5},
                     }
                     yield {
                         **{"embedder": embedder, "name": name, "label": name},

@@ -19,7 +19,7 @@ def test_entries_say_what_they_are() -> None:
         assert found.family in FAMILIES
         assert found.about and found.licence
         assert set(found.modes) <= {"zero-shot", "probe"}
-    assert {"slap", "control", "untrained", "mel-statistics", "whisper-large", "laion-clap", "ms-clap"} <= ENTRIES.keys()
+    assert {"slap", "control", "untrained", "mel-statistics", "whisper-large", "ms-clap"} <= ENTRIES.keys()
     assert "audEERING" in ENTRIES["egemaps"].licence
     assert "contradictory" in ENTRIES["audiomae"].licence
 

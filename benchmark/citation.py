@@ -7,9 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
-SOFTWARE = Path(__file__).with_name("CITATION.cff")
 TITLE = "SLAP: from raw speech corpora to a trained model and a benchmark with intervals over speakers"
 PAPER = "SLAP: Learning Speaker and Health-Related Representations from Natural Language Supervision"
 AUTHORS = ("Andò", "Crabeil", "Lesage", "Riad", "Spinat")

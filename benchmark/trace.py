@@ -126,15 +126,21 @@ def _number(trace: _Trace, score: Score) -> None:
     if score.synthetic:
         trace.line("voices", "synthetic: rendered by espeak-ng; the score says nothing about people")
     if score.status == "ok" and score.protocol == "folds":
-        trace.line(
-            "protocol", f"folds, {score.repeats} times: every person judged by a probe that never heard the person"
-        )
+        trace.line("protocol", _folds(score))
     if score.chance_p is not None:
         trace.line("by chance", f"p = {score.chance_p:.2g} that scores which know nothing of the label do as well")
     for property_, auroc in (score.told_by or {}).items():
         trace.line("told by", f"{property_}, AUROC {auroc:.2f} alone")
     trace.line("embedder", f"{score.embedder}, fingerprint {score.fingerprint}")
     trace.line("key", f"{score.key} (hash of all that the score depends on)")
+
+
+def _folds(score: Score) -> str:
+    """In words, how a task without a split of its own judged all its persons."""
+    if score.mode == "zero-shot":
+        return "folds: every person judged; zero-shot learns from nobody"
+    times = "once" if score.repeats == 1 else f"{score.repeats} times"
+    return f"folds, {times}: every person judged by a probe that never heard the person"
 
 
 def _task_and_code(trace: _Trace, score: Score) -> None:
@@ -155,9 +161,10 @@ def _prompts(trace: _Trace, score: Score) -> None:
     task = next((task for task in load_tasks() if task.name == score.task), None)
     if score.prompt_language is None or task is None:
         return
+    chosen_on = "training split" if score.protocol == "split" else "other folds, most often"
     trace.head("prompts", f"{score.n_prompts or 'no'} pairs, language {score.prompt_language}: no / yes")
     for number, (no, yes) in enumerate(task.prompts.get(score.prompt_language, ())):
-        best = "  (best on the training split)" if number == score.best_prompt else ""
+        best = f"  (best on the {chosen_on})" if number == score.best_prompt else ""
         trace.line(str(number), f"{no} / {yes}{best}")
 
 

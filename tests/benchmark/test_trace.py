@@ -108,8 +108,8 @@ def make_score(warehouse: Path, manifest: Manifest, fingerprint: str) -> None:
     frame = pl.DataFrame({"unit_id": [f"p{i}" for i in range(TESTED)], "y": y.astype(np.int8)}).with_columns(
         pl.col("unit_id").alias("person"), (pl.col("y") - 0.5).alias("score"), pl.col("y").alias("predicted")
     )
-    content = evaluate.as_parquet(frame)
-    evaluate.write(warehouse / "predictions" / f"{NAME}.parquet", content)
+    content = as_parquet(frame)
+    write(warehouse / "predictions" / f"{NAME}.parquet", content)
     task = next(task for task in load_tasks() if task.name == "ewa_db_parkinson")
     score = Score(
         embedder="slap",
@@ -136,10 +136,10 @@ def make_score(warehouse: Path, manifest: Manifest, fingerprint: str) -> None:
             "predictions": hashlib.sha256(content).hexdigest(),
         },
     )
-    evaluate.write(warehouse / "scores" / f"{NAME}.json", evaluate.as_json(score))
+    write(warehouse / "scores" / f"{NAME}.json", as_json(score))
     baseline = replace(score, embedder="random", hashes={**score.hashes, "manifest": ""})
-    evaluate.write(warehouse / "predictions" / f"random/{task.name}.probe.parquet", content)
-    evaluate.write(warehouse / "scores" / f"random/{task.name}.probe.json", evaluate.as_json(baseline))
+    write(warehouse / "predictions" / f"random/{task.name}.probe.parquet", content)
+    write(warehouse / "scores" / f"random/{task.name}.probe.json", as_json(baseline))
 
 
 def test_a_score_is_followed_to_its_raw_files(warehouse: Path) -> None:
@@ -311,6 +311,9 @@ def test_the_prompts_are_printed(warehouse: Path) -> None:
     for number, (no, yes) in enumerate(task.prompts["en"]):
         assert f"{no} / {yes}{'  (best on the training split)' if number == 1 else ''}\n" in text
     assert "\nprompts" not in trace_score(warehouse, NAME)
+    text = scored(warehouse, "slap/ewa_db_parkinson.zero-shot", **changes, protocol="folds")
+    assert "folds: every person judged; zero-shot learns from nobody" in text
+    assert "  (best on the other folds, most often)\n" in text and "training split" not in text
 
 
 def test_a_confound_says_what_it_is_told(warehouse: Path) -> None:

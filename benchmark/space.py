@@ -1,6 +1,6 @@
 """A map of each embedding space in aggregates: where groups of speakers lie, and never where a person lies.
 
-``reports/space.json`` holds, by embedder, what `map_of` returns::
+``reports/space.json`` holds by embedder::
 
     {"n_speakers": 971, "n_left_out": 0, "method": "...", "grid": 32, "key": "...",
      "attributes": {"sex": {"neighbours": 0.81, "chance": 0.52,
@@ -32,6 +32,7 @@ import polars as pl
 
 from benchmark.embed import load_embeddings, shard_hash
 from benchmark.score import write as put
+from benchmark.task import AGE_BAND
 from benchmark.units import hash_of
 
 FILE = "space.json"
@@ -64,13 +65,6 @@ DIAGNOSES = (
     "copd",
 )
 ATTRIBUTES = ("sex", "age", "language", "diagnosis", "corpus")
-
-_AGE = """
-    CASE WHEN age_high <= 15 THEN 'child'
-         WHEN age_low BETWEEN 18 AND 34 AND age_high <= 34 THEN 'young'
-         WHEN age_low BETWEEN 35 AND 59 AND age_high <= 59 THEN 'middle-aged'
-         WHEN age_low >= 60 THEN 'older' END
-"""  # the bands of the captions, as in benchmark/task.py
 
 Numbers = npt.NDArray[np.float64]
 
@@ -107,24 +101,8 @@ def read(out: Path) -> dict[str, Any]:
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
 
 
-def map_of(folder: Path, shards: Mapping[str, Sequence[Path]], meta_db: Path) -> dict[str, Any] | None:
-    """The map of one embedder's space; the same input gives the same map.
-
-    Args:
-        folder: of the embedder's vectors.
-        shards: tars by corpus; all of them are embedded.
-        meta_db: the warehouse, opened read-only.
-
-    Returns:
-        See the module; None with fewer than twice `SMALLEST` speakers.
-
-    Raises:
-        FileNotFoundError: a shard was not embedded.
-    """
-    return _map(folder, shards, _facts(meta_db, sorted(shards)))
-
-
 def _map(folder: Path, shards: Mapping[str, Sequence[Path]], facts: pl.DataFrame) -> dict[str, Any] | None:
+    """The map of one embedder's space; None with fewer than twice `SMALLEST` speakers."""
     vectors = load_embeddings(folder, [tar for tars in shards.values() for tar in tars])
     speakers = _speakers(vectors, facts)
     if speakers.height < 2 * SMALLEST:
@@ -160,7 +138,7 @@ def _facts(meta_db: Path, corpora: Sequence[str]) -> pl.DataFrame:
         cases += ["WHEN healthy = 'present' THEN 'healthy'"] if "healthy" in held else []
         diagnosis = f"CASE {' '.join(cases)} END" if cases else "CAST(NULL AS VARCHAR)"
         query = f"""
-            SELECT utt_id, person_id, corpus, sex, {_AGE} AS age, split_part(language, '-', 1) AS language,
+            SELECT utt_id, person_id, corpus, sex, {AGE_BAND} AS age, split_part(language, '-', 1) AS language,
                    {diagnosis} AS diagnosis
             FROM facts WHERE list_contains(?, corpus)
         """  # noqa: S608 - names of our own list

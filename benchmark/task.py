@@ -57,13 +57,17 @@ _SQL_WORDS = frozenset({"and", "or", "not", "is", "null", "in", "between", "like
 _BASE = frozenset({"utt_id", "corpus", "person_id", "split", "sex", "age_low", "age_high", "language"})
 _OF_CORPORA = "FROM meta.facts WHERE list_contains(?, corpus)"
 
-# The age bands of the captions; someone whose known bounds fall into two bands has none.
+# The age bands of the captions, as SQL over `facts`; someone whose known bounds fall into two bands has none.
+AGE_BAND = """
+    CASE WHEN age_high <= 15 THEN 'child'
+         WHEN age_low BETWEEN 18 AND 34 AND age_high <= 34 THEN 'young'
+         WHEN age_low BETWEEN 35 AND 59 AND age_high <= 59 THEN 'middle-aged'
+         WHEN age_low >= 60 THEN 'older' END
+"""
+
 _ROWS = """
 SELECT utt_id, person_id, split, sex,
-       CASE WHEN age_high <= 15 THEN 'child'
-            WHEN age_low BETWEEN 18 AND 34 AND age_high <= 34 THEN 'young'
-            WHEN age_low BETWEEN 35 AND 59 AND age_high <= 59 THEN 'middle-aged'
-            WHEN age_low >= 60 THEN 'older' END AS age,
+       {age_band} AS age,
        language,
        coalesce(({positive}), false) AS is_positive,
        coalesce(({negative}), false) AS is_negative
@@ -113,11 +117,6 @@ class Task:
         return _sha256(asdict(self))
 
     @property
-    def label_hash(self) -> str:
-        """SHA-256 of what the row says but for its prompts: all that a probe depends on."""
-        return _sha256({name: value for name, value in asdict(self).items() if name != "prompts"})
-
-    @property
     def labels(self) -> frozenset[str]:
         """The attributes that tell positive from negative, e.g. ``{"depression"}`` for ``phq9 >= 10``.
 
@@ -134,7 +133,7 @@ class Task:
 
     def pairs(self, language: str) -> tuple[str, tuple[PromptPair, ...]]:
         """The prompt pairs in ``language`` (a tag such as fr, zh-CN), or the English ones; with their language."""
-        own = re.split("[-_]", language.lower())[0]
+        own = primary(language)
         return (own, self.prompts[own]) if own in self.prompts else ("en", self.prompts["en"])
 
 
@@ -159,6 +158,11 @@ class Transfer:
     source: str
     group: str
     cutoff: str = ""
+
+
+def primary(tag: str) -> str:
+    """A language without its region: ``it`` of ``it-IT``."""
+    return re.split("[-_]", tag.lower())[0]
 
 
 def transfer_tasks(transfer: Transfer) -> dict[str, Task]:
@@ -366,7 +370,7 @@ def _copy_ranks(con: duckdb.DuckDBPyConnection, tasks: Sequence[Task]) -> None:
 
 
 def _labelled(con: duckdb.DuckDBPyConnection, task: Task) -> Rows:
-    query = _ROWS.format(positive=task.positive, negative=task.negative)
+    query = _ROWS.format(age_band=AGE_BAND, positive=task.positive, negative=task.negative)
     try:
         frame: pl.DataFrame = con.sql(query, params=[task.corpus]).pl()
     except duckdb.Error as error:

@@ -1,6 +1,5 @@
 """Embeddings, scores and the board."""
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -128,7 +127,7 @@ def scores(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResul
     contenders: list[Contender] = [*embedders, AlwaysYes(), *confounds.contenders(embeddings)]
     with tqdm(desc="scores", leave=False) as bar:
 
-        def progress(done: int, total: int) -> None:
+        def progress(done: int, total: int) -> None:  # moves the bar that `bar` names at the time
             bar.total = total
             bar.update(done - bar.n)
 
@@ -157,7 +156,6 @@ def scores(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResul
             progress=progress,
         )
     absent = absent_embedders(settings)
-    (settings.warehouse / "scores" / "absent.json").write_text(json.dumps(absent, indent=1, sort_keys=True))
     scored = sum(score.status == "ok" for score in results)
     context.log.info(
         f"{scored} scores, {len(results) - scored} missing; {moved.height} transfers; {len(absent)} embedders absent"

@@ -49,8 +49,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def found(made: Path) -> dict[str, Any]:
-    result = space.map_of(made / "ear-1", {"toy": [made / "test-00000.tar"]}, made / "meta.db")
-    assert result is not None
+    out = made / "reports"
+    space.write({"ear": made / "ear-1"}, {"toy": [made / "test-00000.tar"]}, made / "meta.db", out)
+    result: dict[str, Any] = space.read(out)["ear"]
     return result
 
 
@@ -135,6 +136,5 @@ def test_few_speakers_have_no_map(made: Path, tmp_path: Path) -> None:
         con.execute(f"ATTACH '{made / 'meta.db'}' AS old (READ_ONLY)").fetchall()
         con.execute("CREATE TABLE facts AS FROM old.facts WHERE utt_id < 'u11'").fetchall()
     tars = {"toy": [made / "test-00000.tar"]}
-    assert space.map_of(made / "ear-1", tars, tmp_path / "meta.db") is None
     space.write({"ear": made / "ear-1"}, tars, tmp_path / "meta.db", tmp_path)
     assert space.read(tmp_path) == {}

@@ -111,19 +111,26 @@ def corpus_table(recipes: Iterable[Corpus]) -> list[str]:
     return lines
 
 
+CHOOSING = """\
+here: loads from what is installed; slow: likewise, but a demo leaves it out; hub: its weights are downloaded first.
+SLAP_EMBEDDERS=<name>,<name> chooses, mteb:<name> among them; without it, all that load from what is installed."""
+
+
 @main.command()
 @click.option("--markdown", is_flag=True, help="as the table of the README")
 def embedders(markdown: bool) -> None:
     """List the models that the benchmark can score, with their licence and where their weights come from."""
     from benchmark.registry import ENTRIES
 
-    for line in embedder_table(ENTRIES.values()) if markdown else map(embedder_line, ENTRIES.values()):
+    entries = ENTRIES.values()
+    for line in embedder_table(entries) if markdown else [*map(embedder_line, entries), "", CHOOSING]:
         click.echo(line)
 
 
 def embedder_line(entry: Entry) -> str:
     """An embedder in one line of the terminal."""
-    here = "here" if entry.offline else "hub" if entry.weights else "package absent"
+    installed = "slow" if entry.slow else "here"
+    here = installed if entry.offline else "hub" if entry.weights else "package absent"
     return f"{entry.name:18s} {'+'.join(entry.modes):16s} {here:14s} {entry.about}"
 
 

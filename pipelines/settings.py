@@ -137,7 +137,7 @@ def from_environment(mode: Mode, environment: Mapping[str, str] = os.environ) ->
         models=Path(given("SLAP_MODELS")).resolve() if given("SLAP_MODELS") else None,
     )
     if settings.models is not None and not settings.models.is_dir():
-        raise SettingsError(f"SLAP_MODELS={given('SLAP_MODELS')!r} is no folder: it holds <owner>/<model> folders")
+        raise SettingsError(f"SLAP_MODELS={given('SLAP_MODELS')!r} is no folder; it must hold <owner>/<model>")
     try:
         registry.choose(given("SLAP_EMBEDDERS"))
     except registry.RegistryError as error:

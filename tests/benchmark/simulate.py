@@ -119,12 +119,17 @@ class People:
         return np.sqrt(self.of_speaker) * of_speaker + np.sqrt(1 - self.of_speaker) * rng.standard_normal(len(y))
 
 
+@lru_cache
+def _names(letter: str, n: int) -> pl.Series:
+    return pl.Series([f"{letter}{i:06}" for i in range(n)])
+
+
 def frame(y: np.ndarray, score: np.ndarray, person: np.ndarray) -> pl.DataFrame:
     """Predictions as `benchmark.evaluate` writes them."""
     return pl.DataFrame(
         {
-            "unit_id": [f"u{i:06}" for i in range(len(y))],
-            "person": [f"p{i:06}" for i in person],
+            "unit_id": _names("u", len(y)),
+            "person": _names("p", int(person.max()) + 1)[person],
             "y": y.astype(np.int8),
             "score": score,
             "predicted": (score > 0).astype(np.float64),
@@ -394,8 +399,7 @@ def planted_effect(worlds: int, distance: float = 1.5, width: int = 8, few: int 
         found[world, :3] = intervals.of_macro_f1(frame(y_test, decisions, np.arange(len(y_test))), corpus, 500)
         x, y = people(few)
         names = np.arange(few).astype(str)
-        folds = probe.repeated_folds(x, y, names, seed=world)
-        judged = frame(y, folds.decisions, np.arange(few)).with_columns(predicted=pl.Series(folds.share))
+        judged = judged_by_folds(x, y, probe.REPEATS, seed=world)
         found[world, 3:6] = intervals.of_macro_f1(judged, corpus, 500)
         learned = rng.permutation(few)[: few * 4 // 5]
         endless = frame(labels, probe.probe(x[learned], y[learned], names[learned], many), np.arange(len(labels)))
@@ -409,6 +413,59 @@ def planted_effect(worlds: int, distance: float = 1.5, width: int = 8, few: int 
         found_by_folds=float(by_folds.mean()),
         held_by_folds=float(((below <= of_few.mean()) & (of_few.mean() <= above)).mean()),
     )
+
+
+def judged_by_folds(x: np.ndarray, y: np.ndarray, repeats: int, seed: int) -> pl.DataFrame:
+    """Predictions of repeated folds for persons of one clip each."""
+    folds = probe.repeated_folds(x, y, np.arange(len(y)).astype(str), repeats, seed=seed)
+    return frame(y, folds.decisions, np.arange(len(y))).with_columns(
+        predicted=pl.Series(folds.share),
+        folds=pl.Series(folds.fold.T.tolist()),
+        fold_scores=pl.Series(folds.by_repeat.T.tolist()),
+    )
+
+
+@dataclass(frozen=True)
+class Chance:
+    """What repeated folds make of vectors that know nothing of the label.
+
+    Attributes:
+        persons: judged.
+        auroc, pooled_auroc: mean AUROC, within folds as the benchmark has it, and of all decisions together.
+        balanced_accuracy: mean.
+        told: how often `confounds.chance_p` lies below 5 %.
+        plainly_told: how often Mann-Whitney's p of the pooled decisions does.
+        held: how often the interval of AUROC held a half.
+    """
+
+    persons: int
+    auroc: float
+    pooled_auroc: float
+    balanced_accuracy: float
+    told: float
+    plainly_told: float
+    held: float
+
+
+def chance_by_folds(worlds: int, persons: int, width: int = 4, repeats: int = 2, seed: int = 0) -> Chance:
+    """Half of the persons are positive, at random."""
+    rng = np.random.default_rng([seed, persons])
+    found = np.zeros((worlds, 6))
+    for world in range(worlds):
+        y = rng.permutation(np.arange(persons) % 2).astype(np.int8)
+        x = rng.standard_normal((persons, width)).astype(np.float32)
+        judged = judged_by_folds(x, y, repeats, seed=world % 20)
+        plain = judged.drop("folds", "fold_scores")
+        measured = metrics.measure(judged, f"corpus {world % CORPORA}", 300)
+        found[world] = [
+            measured.auroc,
+            intervals.auroc(plain),
+            measured.balanced_accuracy,
+            confounds.chance_p(judged) < confounds.LEVEL,
+            confounds.chance_p(plain) < confounds.LEVEL,
+            measured.auroc_low <= 0.5 <= measured.auroc_high,
+        ]
+    return Chance(persons, *found.mean(axis=0).tolist())
 
 
 def _macro_f1(predictions: pl.DataFrame) -> float:
@@ -533,6 +590,10 @@ def tables(repetitions: int) -> Iterator[tuple[str, list[Row]]]:
         [asdict(planted_effect(4 * worlds))],
     )
     yield (
+        f"Repeated folds where there is nothing to learn; {8 * worlds} worlds.",
+        [asdict(chance_by_folds(8 * worlds, persons)) for persons in (16, 24, 40)],
+    )
+    yield (
         f"Flags and refusals; {8 * worlds} worlds each.",
         [
             {"planted": "nothing", "found": flagged(8 * worlds, 0.0), "should be": "at most 0.05"},
@@ -579,7 +640,7 @@ def main() -> None:
     from threadpoolctl import threadpool_limits
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repetitions", type=int, default=40, help="tests drawn from each population")
+    parser.add_argument("--repetitions", type=int, default=20, help="tests drawn from each population")
     repetitions = parser.parse_args().repetitions
     with threadpool_limits(limits=1):
         for caption, rows in tables(repetitions):

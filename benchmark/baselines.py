@@ -1,4 +1,4 @@
-"""The floor that a model has to stand on: two embedders that know nothing of speakers, and a constant."""
+"""The floor that a model has to stand on: embedders that know nothing of speakers, and a constant."""
 
 from __future__ import annotations
 

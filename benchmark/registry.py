@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmark.embedders import AbsentError, Embedder
-from benchmark.hub import MODELS
+from benchmark.hub_models import MODELS
 
 FAMILIES = ("ours", "baseline", "features", "speech", "audio-text", "speaker", "reference")
 PROBE, BOTH = ("probe",), ("zero-shot", "probe")

@@ -11,7 +11,8 @@ import torch
 
 from benchmark import hub
 from benchmark.embedders import AbsentError, check_embedder, project, speaks
-from benchmark.hub import MODELS, Model, convert, make, pcen, weights_folder
+from benchmark.hub import convert, make, pcen, weights_folder
+from benchmark.hub_models import MODELS, Model
 from tests.perf.generated import clap, hear, ms_clap, vit, wav2vec, whisper
 
 SMALL: dict[str, Callable[[Path], None]] = {

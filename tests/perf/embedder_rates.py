@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.embedders import Embedder, check_embedder
-from benchmark.hub import MODELS, make
+from benchmark.hub import make
+from benchmark.hub_models import MODELS
 from benchmark.registry import ENTRIES, Context, choose
 from tests.perf.generated import clap, hear, ms_clap, vit, wav2vec, whisper
 

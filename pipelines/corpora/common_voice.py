@@ -296,7 +296,7 @@ SIDES = ("train", "train", "train", "train", "test", "test")  # of the miniature
 
 
 def miniature(root: Path, voices: Voices) -> None:
-    """Write made-up releases: English as since 17.0 with a delta, German as in 5 to 7, five more languages, release 1."""
+    """Made-up releases: English as since 17.0 with a delta, German as in 5 to 7, the first, five other languages."""
     english = voices.cast("common_voice-en", 8, "en", ages=(18, 85))
     german = voices.cast("common_voice-de", 6, "de", ages=(18, 85))[:6]
     sexes = {"female": "female_feminine", "male": "male_masculine"}

@@ -219,3 +219,14 @@ def test_units_average_their_rows() -> None:
     assert macro_f1_of_units(y, unit, np.array([1.0, -3.0, 3.0, -1.0])) == 0.0
     once_ill_once_well = np.array(list("aaaa"))
     assert macro_f1_of_units(y, once_ill_once_well, np.array([3.0, -1.0, 1.0, -3.0])) == 1.0
+
+
+def test_a_wild_test_vector_changes_nothing_for_the_others() -> None:
+    rng = np.random.default_rng(0)
+    y = (np.arange(80) % 2).astype(np.int8)
+    train, test = (rng.standard_normal((n, 30)).astype(np.float32) for n in (80, 20))
+    train[y == 1, 0] += 1
+    calm = probe(train, y, np.arange(80).astype(str), test)[3:]
+    for size in (10, 1e3, 1e5):
+        wild = np.concatenate([size * test[:3], test[3:]])
+        assert probe(train, y, np.arange(80).astype(str), wild)[3:] == pytest.approx(calm, abs=5e-3)

@@ -7,6 +7,7 @@ What is looked up lies in `results`, the Markdown's tables in `tables`, its pict
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -21,10 +22,11 @@ from benchmark.confounds import Flag, flags
 from benchmark.page import as_script, page_data
 from benchmark.results import OURS, SMALLEST_SUBGROUP, Comparison, Results
 from benchmark.score import MODES, REFERENCES, Score
-from benchmark.tables import Table, as_markdown, with_interval, word
+from benchmark.tables import WIDTH, Table, as_markdown, with_interval, word
 from benchmark.task import Task
 
 SYNTHETIC = "Synthetic voices: rendered by espeak-ng; these scores say nothing about people."
+FIRST_PART_ENDS = "<!-- what follows is not printed at the end of a run -->"
 SCRIPTS = ("base.js", "figures.js", "board.js", "task.js", "space.js", "panels.js")
 
 ABOUT = {
@@ -50,17 +52,22 @@ MEANING = {
     "F1": "of the positive class alone; at balanced classes, saying yes to all earns 0.67",
     "Bal. acc.": "balanced accuracy, the mean of both classes' recall: guessing and constants earn 0.5",
     "AUROC": "chance that a positive is ranked above a negative; does not depend on a threshold; 0.5 is guessing",
-    "[low, high]": "95 % interval by drawing whole speakers 1,000 times; differences are paired: both models are "
-    "judged on the same draws",
+    "[low, high]": "95 % interval by drawing weights of whole speakers 1,000 times; differences are paired: both "
+    "models are judged on the same draws",
     "Zero-shot": "the recording is compared with two opposite sentences, e.g. 'A healthy person is speaking.' and "
     "'A person with Parkinson's disease is speaking.'; nothing is trained",
-    "Linear probe": "a logistic regression on the frozen vectors, trained on the speakers of the training split",
+    "Linear probe": "a logistic regression on the frozen vectors, trained on other speakers than it is judged on",
+    "Folds": "a corpus with few test persons that no embedder was trained on is judged whole: it is dealt into folds "
+    "by person, several times, and each fold is judged by a probe of the others. Who is judged taught the probes that "
+    "judge the others, so the answers depend on each other, and intervals are widened for it; AUROC compares within "
+    "folds",
     "Tasks": "scored of all; a mean over tasks is '-' as long as one is missing",
     "Not separable": "after Holm's correction for the number of comparisons, these data do not say who is better",
     "In-dom. / OOD": "SLAP's training held, or did not hold, the corpus of the task; every embedder is averaged "
     "over the same tasks. 'New to SLAP' names what of corpus, language and label its training lacked",
     "Confound flag": "a probe that knows only the recording, the person's sex and age, or the silence answers the task "
-    "better than chance: scores there may not be about the voice",
+    "better than chance: a question to look into before reading scores there as about the voice, not a verdict; of 100 "
+    "tasks without any such link, about 5 carry a flag by chance",
     "Worst-group gap": f"macro-F1 of the best minus the worst subgroup by sex, age or language, of the attribute where "
     f"they differ most; groups under {SMALLEST_SUBGROUP} persons are never shown",
     "Always-yes": "F1 / macro-F1 of saying yes to all at this prevalence",
@@ -144,6 +151,7 @@ def write_report(
         "not_for": NOT_FOR,
         "cited": CITED,
         "summaries": {track: list(_sentences(results, of_it, absent)) for track, of_it in results.tracks.items()},
+        "first_part_ends": FIRST_PART_ENDS,
     }
     markdown = _markdown(results, absent, absent_embedders or {}, found, transfers, synthetic=synthetic)
     data = page_data(
@@ -159,7 +167,11 @@ def write_report(
     data |= {"banner": SYNTHETIC, "published": PUBLISHED, "smallest": SMALLEST_SUBGROUP, "title": "SLAP benchmark"}
     page = {
         "data": as_script(data),
-        "has": {"transfer": bool(data["transfers"]), "space": bool(space)},
+        "has": {
+            "transfer": bool(data["transfers"]),
+            "space": bool(space),
+            "confounds": any(name in CONFOUNDS for name in results.embedders),
+        },
         "missing": tables.without_score(results, absent),
         "absent_embedders": tables.without_embedder(absent_embedders or {}),
         "counts": _counts(results),
@@ -170,6 +182,11 @@ def write_report(
     _replace(report.markdown, _template("leaderboard.md.j2").render(common | markdown))
     _replace(report.html, _template("leaderboard.html.j2").render(common | page))
     return report
+
+
+def first_part(markdown: str) -> str:
+    """What of ``leaderboard.md`` a person wants to see at the end of a run: the board, and what to look into."""
+    return markdown.partition(FIRST_PART_ENDS)[0].rstrip() + "\n"
 
 
 def _about(embedders: Sequence[str]) -> dict[str, str]:
@@ -210,7 +227,7 @@ def _markdown(
     def said(table: Table) -> Table | None:
         if not table.rows:
             return None
-        return replace(table, caption=f"{table.caption} {SYNTHETIC}") if synthetic else table
+        return replace(table, note=SYNTHETIC) if synthetic else table
 
     return {
         "sections": [
@@ -218,6 +235,7 @@ def _markdown(
                 "track": track,
                 "title": f"{track.capitalize()} track: {_tasks(len(tasks))}",
                 "about": ABOUT_TRACK[track],
+                "overview": said(tables.overview(results, track)),
                 "modes": [
                     {
                         "title": word(mode),
@@ -231,6 +249,8 @@ def _markdown(
             for track, tasks in results.tracks.items()
         ],
         "per_task": [said(tables.per_task(results, mode, found)) for mode in MODES],
+        "notes": list(_notes(results, absent, absent_embedders, found)),
+        "betrayed": said(tables.betrayed(results, found)),
         "flagged": said(tables.flagged(results, found)),
         "missing": said(tables.without_score(results, absent)),
         "absent_embedders": said(tables.without_embedder(absent_embedders)),
@@ -288,8 +308,30 @@ def _sentences(results: Results, tasks: Sequence[Task], absent: Mapping[str, str
         verb = "has" if missing == 1 else "have"
         yield (
             f"{missing} of {_tasks(len(tasks))} {verb} no score (corpus {', '.join(sorted(without))}); "
-            "the reasons stand under 'Tasks without a score'."
+            "the reasons stand under 'What is missing'."
         )
+
+
+def _notes(
+    results: Results,
+    absent: Mapping[str, str],
+    absent_embedders: Mapping[str, str],
+    found: Mapping[str, Sequence[Flag]],
+) -> Iterator[str]:
+    """What to look into, and what is missing."""
+    if flagged := sum(bool(found.get(task.name)) for task in results.tasks):
+        yield (
+            f"{flagged} of {_tasks(len(results.tasks))} {'carries' if flagged == 1 else 'carry'} a confound flag: a "
+            "probe that does not listen to the voice answers them, too. A question to look into, no verdict: of 100 "
+            "tasks without such a link, about 5 carry one by chance."
+        )
+    lost = {row[0].text for row in tables.without_score(results, absent).rows}
+    if lost:
+        yield f"{_tasks(len(lost))} without a score; the reasons stand under 'What is missing'."
+    if absent_embedders:
+        yield f"Could not be loaded: {', '.join(sorted(absent_embedders))}; the reasons stand under 'What is missing'."
+    if not lost and not absent_embedders:
+        yield "Nothing is missing: every task has a score, and every embedder could be loaded."
 
 
 def _tasks(count: int) -> str:
@@ -339,6 +381,7 @@ def _environment() -> Any:
         keep_trailing_newline=True,
     )
     environment.filters["markdown"] = as_markdown
+    environment.filters["item"] = lambda text: textwrap.fill(f"- {text}", WIDTH, subsequent_indent="  ")
     environment.filters["raw"] = Markup
     environment.globals["style"] = Markup((folder / "leaderboard.css").read_text(encoding="utf-8"))
     scripts = "\n".join((folder / name).read_text(encoding="utf-8") for name in SCRIPTS)

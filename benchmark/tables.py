@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
 
+from benchmark.confounds import NAMES as CONFOUNDS
 from benchmark.confounds import Flag
 from benchmark.page import missing
 from benchmark.results import MUTE, OURS, SMALLEST_SUBGROUP, Mean, Results
 from benchmark.score import MODES, Score
 from benchmark.task import GROUPS, Task
 
+WIDTH = 118  # of lines that a terminal should hold
 WORDS = {"slap": "SLAP", "zero-shot": "Zero-shot", "probe": "Linear probe"}
 STRATA = {
     "demographic": "Demog.",
@@ -38,11 +41,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with its caption."""
+    """A table with its caption, and a note that stands in a line of its own below it."""
 
     caption: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
 
     @property
     def wordy(self) -> tuple[bool, ...]:
@@ -62,7 +66,8 @@ def as_markdown(table: Table) -> str:
         for line in lines
     ]
     body = "\n".join("| " + " | ".join(line) + " |" for line in (aligned[0], rule, *aligned[1:]))
-    return f"*{table.caption}*\n\n{body}"
+    caption = "\n".join([*textwrap.wrap(table.caption, WIDTH), *([table.note] if table.note else [])])
+    return f"*{caption}*\n\n{body}"
 
 
 def word(name: str) -> str:
@@ -99,7 +104,40 @@ def _text(text: str) -> Cell:
     return Cell(text, wordy=True)
 
 
+SIGNS = {"above": "▲", "below": "▼", "not separable": "≈"}
+
 # --- the tables -------------------------------------------------------------------------------------------------
+
+
+def overview(results: Results, track: str) -> Table:
+    """The board of a track in one table that fits a terminal: both modes, and SLAP against everyone."""
+    tasks = results.tracks[track]
+    against = {(mode, one.other): one for mode in MODES for one in results.comparisons(mode, tasks)}
+    rows = []
+    for name in by_mean(results, track, "probe"):
+        found = {mode: results.mean(name, mode, tasks) for mode in MODES}
+        cells: list[Cell] = []
+        for mode in reversed(MODES):
+            mean, one = found[mode], against.get((mode, name))
+            if mean is None:
+                cells.append(NOTHING)
+            elif mean.macro_f1 is None:
+                cells.append(Cell("-", remark=f"({mean.complete})"))
+            else:
+                cells.append(with_interval(mean.macro_f1, mean.low, mean.high))
+            if results.ours:
+                cells.append(
+                    replace(number(one.difference, sign="+"), remark=SIGNS.get(one.verdict, "")) if one else NOTHING
+                )
+        counted = sorted({mean.complete for mean in found.values() if mean is not None})
+        rows.append((_text(name), *cells, Cell(", ".join(counted))))
+    beside = ("SLAP minus it",) if results.ours else ()
+    said = " SLAP minus it: ▲ SLAP is above, ▼ below, ≈ not separable (Holm's correction)." if results.ours else ""
+    return Table(
+        f"Mean macro-F1 over the {len(tasks)} tasks of the {track} track, with 95 % intervals over speakers.{said}",
+        ("Embedder", "Linear probe [95 %]", *beside, "Zero-shot [95 %]", *beside, "Tasks"),
+        tuple(rows),
+    )
 
 
 def headline(results: Results, track: str, mode: str, *, with_gap: bool) -> Table:
@@ -129,14 +167,17 @@ def headline(results: Results, track: str, mode: str, *, with_gap: bool) -> Tabl
 
 
 def by_mean(results: Results, track: str, mode: str) -> list[str]:
-    """The embedders, contestants before the others, the highest mean first; in the old order without means."""
+    """The embedders, contestants before chance, the highest mean first; in the old order without means.
+
+    Confounds are no models, and not among them.
+    """
     judged = set(results.contestants)
 
     def rank(name: str) -> tuple[bool, bool, float]:
         found = results.mean(name, mode, results.tracks[track])
         return name not in judged, found is None, -(found.macro_f1 or 0.0) if found else 0.0
 
-    return sorted(results.embedders, key=rank)
+    return sorted((name for name in results.embedders if name not in CONFOUNDS), key=rank)
 
 
 def _mean_or_count(found: Mean | None) -> Cell:
@@ -179,7 +220,7 @@ def per_task(results: Results, mode: str, flags: Mapping[str, Sequence[Flag]]) -
         for task in sorted(tasks, key=lambda task: GROUPS.index(task.group))
     ]
     prompts = "; in round brackets the worst and the best single pair of prompts" if mode == "zero-shot" else ""
-    flagged = "; (!) can be told from a confound alone" if any(flags.get(task.name) for task in results.tasks) else ""
+    flagged = "; (!) a confound answers it, too" if any(flags.get(task.name) for task in results.tasks) else ""
     return Table(
         f"{word(mode)}, each task: macro-F1 with its 95 % interval over speakers{prompts}{flagged}.",
         ("Task", "Corpus", "Family", "Track", "New to SLAP", "Speakers", "Prevalence", "Always-yes", *judged),
@@ -226,6 +267,30 @@ def without_embedder(absent_embedders: Mapping[str, str]) -> Table:
     return Table("Embedders that could not be loaded.", ("Embedder", "Reason"), tuple(rows))
 
 
+def betrayed(results: Results, flags: Mapping[str, Sequence[Flag]]) -> Table:
+    """A line for each confound: how often it answers, and how well."""
+    rows = []
+    for name in (name for name in CONFOUNDS if name in results.embedders):
+        scores = [score for task in results.tasks if (score := results.score(name, "probe", task.name)) is not None]
+        flagged = sum(flag.confound == name for task in results.tasks for flag in flags.get(task.name, ()))
+        means = [
+            [value for one in scores if (value := getattr(one, what)) is not None] for what in ("macro_f1", "auroc")
+        ]
+        rows.append(
+            (
+                _text(name),
+                Cell(f"{flagged} of {len(scores)}"),
+                *(number(sum(values) / len(values) if values else None) for values in means),
+            )
+        )
+    return Table(
+        "A linear probe on what is no voice: the recording's properties, sex and age, or the silence; means over the "
+        "tasks where it knows anything.",
+        ("Confound", "Flags, of tasks", "Macro-F1", "AUROC"),
+        tuple(rows),
+    )
+
+
 def flagged(results: Results, flags: Mapping[str, Sequence[Flag]]) -> Table:
     """The confounds that answer a task."""
     rows = [
@@ -234,7 +299,7 @@ def flagged(results: Results, flags: Mapping[str, Sequence[Flag]]) -> Table:
         for flag in flags.get(task.name, ())
     ]
     return Table(
-        "Confounds: tasks whose answer can be had without listening to the voice; read their scores with care.",
+        "Confounds: tasks that a probe answers without listening to the voice: a question to look into, no verdict.",
         ("Task", "Confound", "Macro-F1", "AUROC", "What it means"),
         tuple(rows),
     )

@@ -269,9 +269,11 @@ def _run(mode: Mode) -> None:
         for step, message in _failures(result):
             click.secho(f"{step}: {message}", fg="red", err=True)
         raise click.ClickException("the run stopped; mend the cause and start again: what is complete is not redone")
+    from benchmark.report import first_part
+
     board = settings.reports / "leaderboard.md"
-    click.echo("\n" + board.read_text())
-    click.echo(f"{time.monotonic() - started:.0f} s. The report: {settings.reports / 'leaderboard.html'}")
+    click.echo("\n" + first_part(board.read_text(encoding="utf-8")))
+    click.echo(f"{time.monotonic() - started:.0f} s. The page: {board.with_suffix('.html')}; all as text: {board}")
 
 
 def _execute(job: str) -> ExecuteInProcessResult:

@@ -45,15 +45,15 @@ function drawBoard(state, tasks) {
   const columns = [{ name: "Embedder", words: true }];
   const judged = data.embedders.map((_, e) => [runOf(e, ZERO), runOf(e, PROBE)]);
   for (const mode of [PROBE, ZERO]) {
-    columns.push({ over: MODES[mode], name: "Macro-F1 [95 %]", look: "first" }, { over: MODES[mode], name: "F1" },
+    columns.push({ over: MODES[mode], name: "Macro-F1 [95\u00a0%]", look: "first" }, { over: MODES[mode], name: "F1" },
       { over: MODES[mode], name: "AUROC" });
-    if (ours >= 0) columns.push({ over: MODES[mode], name: "SLAP minus it [95 %]", words: true, look: "narrow" });
+    if (ours >= 0) columns.push({ over: MODES[mode], name: "SLAP minus it [95\u00a0%]", words: true, look: "narrow" });
     if (!data.synthetic) columns.push({ over: MODES[mode], name: "Worst gap" });
   }
   columns.push({ name: "Tasks", look: "first", words: true }, { over: "The paper, other data", name: "F1, %", words: true, look: "apart-column" });
   const row = (e) => {
     const embedder = data.embedders[e];
-    const cells = [cell([h("span", { class: "name" }, embedder.name), embedder.about ? h("small", null, embedder.about) : null], embedder.name)];
+    const cells = [cell([h("span", { class: "name" }, embedder.name), embedder.about ? h("small", { title: embedder.about }, embedder.about) : null], embedder.name)];
     for (const mode of [PROBE, ZERO]) {
       const run = judged[e][mode];
       const found = run < 0 ? null : means(run, tasks);
@@ -73,14 +73,13 @@ function drawBoard(state, tasks) {
     cells.push(words([...new Set(complete)].join(", ")), published(e, state));
     return { cells, look: e === ours ? "ours" : embedder.kind };
   };
-  const all = data.embedders.map((_, e) => e);
+  const of = (kind) => data.embedders.map((_, e) => e).filter((e) => data.embedders[e].kind === kind).map(row);
   const flagged = tasks.filter((task) => data.tasks[task].flags.length).length;
   const caption = said(`Means over ${count(tasks.length, "task")}; press a mean to see them.` +
-    (flagged ? ` ${flagged} of them carry a confound flag \u2691: the answer can be had without listening to the voice.` : "") +
-    " Below the line: guessing, constants, and what knows only the recording.");
-  const bodies = [all.filter((e) => data.embedders[e].kind === "model").map(row), all.filter((e) => data.embedders[e].kind !== "model").map(row)];
+    (flagged ? ` ${flagged} of them ${flagged === 1 ? "carries" : "carry"} a confound flag \u2691, a question to look into: see below what the label betrays without listening.` : "") +
+    " Below the line: guessing and a constant.");
   const first = columns.findIndex((column) => column.over === MODES[PROBE]);
-  const box = table({ caption, columns, bodies, order: boardOrder ?? [first, -1], look: "board", grouped: true });
+  const box = table({ caption, columns, bodies: [of("model"), of("chance")], order: boardOrder ?? [first, -1], look: "board", grouped: true });
   tableIn(box).addEventListener("sorted", (event) => { boardOrder = event.detail; });
   byId("board-table").replaceChildren(box);
 }
@@ -102,7 +101,7 @@ function drawForest(state, tasks) {
       const interval = run < 0 ? null : intervalOf(state, run);
       return found && { label: embedder.name, ours: e === ours, look: embedder.kind, value: found?.macro ?? null, low: interval?.[0], high: interval?.[1],
         remark: `${found.complete} tasks`, kind: embedder.kind };
-    }).filter((line) => line && line.label !== "always-yes");
+    }).filter((line) => line && line.kind !== "confound" && line.label !== "always-yes");
     lines.sort((a, b) => (a.kind !== "model") - (b.kind !== "model") || (b.value ?? -1) - (a.value ?? -1));
     const chance = chanceOf(tasks);
     return forest(MODES[mode], lines, chance === null ? [] : [{ value: chance, label: "always yes" }], "mean macro-F1 of every embedder with its 95 % interval; the numbers are in the table above");
@@ -122,6 +121,11 @@ function drawFamilies(state) {
     ["In-domain", { domain: "in-domain" }], ["Out-of-domain", { domain: "out-of-domain" }],
     ...languages.map((language) => [languageName(language), { language }]),
   ].map(([name, change]) => [name, { ...base, ...change }, within(change)]).filter(([, , tasks]) => tasks.length);
+  if (!axes.length) { // the filters leave nothing: a circle without spokes cannot be drawn
+    for (const part of ["choice", "legend", "table"]) byId(`families-${part}`).replaceChildren();
+    byId("families-figure").replaceChildren(h("p", { class: "note" }, "No task is left by this choice."));
+    return;
+  }
   const valueOf = (e, mode) => axes.map(([, , tasks]) => (runOf(e, mode) < 0 ? null : means(runOf(e, mode), tasks).macro));
   const models = data.embedders.map((_, e) => e).filter((e) => e !== ours && isModel(e));
   const best = models.toSorted((a, b) => (mean(valueOf(b, PROBE).filter((v) => v !== null)) ?? 0) - (mean(valueOf(a, PROBE).filter((v) => v !== null)) ?? 0))[0];
@@ -138,15 +142,38 @@ function drawFamilies(state) {
   byId("families-choice").replaceChildren(models.length ? choice("Beside SLAP", models.map((e) => [e, data.embedders[e].name]), rival, (e) => { rival = Number(e); draw(); }) : "");
   draw();
   const columns = [{ name: "Embedder", words: true }, { name: "Mode", words: true }, ...axes.map(([name, , tasks]) => ({ name, over: count(tasks.length, "task") }))];
-  const rows = data.runs.map((run, r) => ({
+  const of = (kind) => data.runs.map((run, r) => [run, r]).filter(([run]) => data.embedders[run.embedder].kind === kind).map(([run, r]) => ({
     cells: [words(data.embedders[run.embedder].name), words(MODES[run.mode]), ...axes.map(([, of, tasks]) => {
       const found = means(r, tasks);
       const interval = intervalOf(of, r);
       return found.macro === null ? cell(["- ", h("small", null, found.complete)]) : cell([shown(found.macro), " ", h("small", null, interval ? bracket(interval[0], interval[1], 2) : "")], found.macro);
     })],
-    look: run.embedder === ours ? "ours" : "",
+    look: run.embedder === ours ? "ours" : kind,
   }));
-  byId("families-table").replaceChildren(table({ caption: said("Mean macro-F1 by family, domain and language, with 95 % intervals; '-' while a task is missing."), columns, bodies: [rows], look: "stacked" }));
+  byId("families-table").replaceChildren(table({ caption: said("Mean macro-F1 by family, domain and language, with 95 % intervals; '-' while a task is missing."), columns, bodies: [of("model"), of("chance")], look: "stacked" }));
+}
+
+// --- confounds: what does not listen to the voice
+
+function drawConfounds(tasks) {
+  const box = byId("confounds-body");
+  if (!box) return;
+  const confounds = data.embedders.map((embedder, e) => [embedder, e]).filter(([embedder]) => embedder.kind === "confound");
+  const rows = confounds.map(([embedder, e]) => {
+    const scores = tasks.map((t) => scoreOf(runOf(e, PROBE), t)).filter(Boolean);
+    const flags = tasks.filter((t) => data.tasks[t].flags.some((flag) => flag.confound === embedder.name)).length;
+    const over = (name) => mean(scores.map((score) => number(score, name)));
+    return { cells: [words(embedder.name), words(embedder.about), cell(`${flags} of ${scores.length}`, flags), figure(over("macro_f1")), figure(over("auroc"))] };
+  });
+  const flagged = tasks.filter((t) => data.tasks[t].flags.length).flatMap((t) => data.tasks[t].flags.map((flag) => ({ cells: [
+    cell(h("a", { href: `#task/${data.tasks[t].name}` }, data.tasks[t].name), data.tasks[t].name), words(flag.confound), figure(flag.auroc, 2), figure(flag.macro_f1, 2),
+    figure(ours < 0 ? null : number(scoreOf(runOf(ours, PROBE), t), "macro_f1"), 2), cell(flag.sentence, flag.sentence, "long"),
+  ] })));
+  box.replaceChildren(
+    table({ caption: said(`A linear probe on what is no voice, over ${count(tasks.length, "task")}; means are over the tasks where it knows anything.`), look: "narrow-table",
+      columns: [{ name: "Confound", words: true }, { name: "What it has", words: true }, { name: "Flags, of tasks" }, { name: "Macro-F1" }, { name: "AUROC" }], bodies: [rows] }),
+    ...(flagged.length ? [table({ caption: said("The flags: a question for whoever reads the scores of the task, not a verdict on them."), order: [2, -1],
+      columns: [{ name: "Task", words: true }, { name: "Confound", words: true }, { name: "AUROC" }, { name: "Macro-F1" }, { name: "SLAP, probe" }, { name: "What was found", words: true }], bodies: [flagged] })] : [h("p", { class: "note" }, "No task of this choice carries a flag.")]));
 }
 
 // --- every task
@@ -154,9 +181,9 @@ function drawFamilies(state) {
 let tasksMode = PROBE;
 let search = "";
 function drawTasks(state, tasks) {
-  const judged = data.embedders.map((_, e) => e).filter((e) => runOf(e, tasksMode) >= 0 && data.embedders[e].name !== "always-yes");
+  const judged = data.embedders.map((_, e) => e).filter((e) => runOf(e, tasksMode) >= 0 && data.embedders[e].kind !== "confound" && data.embedders[e].name !== "always-yes");
   const columns = [
-    { name: "Task", words: true }, { name: "Corpus", words: true }, { name: "Family", words: true }, { name: "Language", words: true },
+    { name: "Task", words: true }, { name: "Family", words: true }, { name: "Language", words: true },
     ...(ours >= 0 ? [{ name: "New to SLAP", words: true }] : []), { name: "Persons" }, { name: "Share yes" }, { name: "Always-yes", over: "Macro-F1" },
     ...judged.map((e) => ({ name: data.embedders[e].name, look: e === ours ? "our-column" : "" })),
   ];
@@ -166,7 +193,7 @@ function drawTasks(state, tasks) {
     const scores = judged.map((e) => scoreOf(runOf(e, tasksMode), t));
     const top = Math.max(...judged.map((e, i) => (isModel(e) ? number(scores[i], "macro_f1") ?? -1 : -1)));
     return { cells: [
-      cell([h("a", { href: `#task/${task.name}` }, task.name), flagMark(task)], task.name), words(task.corpus), words(task.group), words(languageName(task.language)),
+      cell([h("a", { href: `#task/${task.name}` }, task.name), flagMark(task)], task.name), words(task.group), words(languageName(task.language)),
       ...(ours >= 0 ? [words(task.new === null ? "-" : task.new.join(", ") || "nothing")] : []),
       figure(task.n_speakers, 0), figure(task.prevalence, 2), figure(task.chance?.[1] ?? null, 2),
       ...judged.map((e, i) => scoreCell(e, tasksMode, t, scores[i], 2, isModel(e) && number(scores[i], "macro_f1") === top)),
@@ -177,7 +204,7 @@ function drawTasks(state, tasks) {
   byId("tasks-count").value = `${fits.length} of ${count(data.tasks.length, "task")}`;
 }
 
-const flagMark = (task) => (task.flags.length ? h("span", { class: "flag", title: task.flags.map((flag) => flag.sentence).join(" ") }, " \u2691", spoken(" confound flag")) : null);
+const flagMark = (task) => (task.flags.length ? h("span", { class: "flag", title: `A question to look into: ${task.flags.map((flag) => flag.sentence).join(" ")}` }, " \u2691", spoken(" confound flag")) : null);
 
 function scoreCell(e, mode, t, score, digits = 3, best = false) {
   if (!score) return cell("-");
@@ -193,6 +220,7 @@ function drawAll() {
   drawBoard(state, tasks);
   drawForest(state, tasks);
   drawFamilies(state);
+  drawConfounds(tasks);
   drawTasks(state, tasks);
   const corpora = new Set(tasks.map((task) => data.tasks[task].corpus)).size;
   byId("filters-count").value = `${count(tasks.length, "task")} on ${corpora} ${corpora === 1 ? "corpus" : "corpora"}`;

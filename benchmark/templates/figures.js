@@ -51,7 +51,7 @@ function radar(title, axes, series, description) {
     s("text", { class: "panel", x: 0, y: 15 }, title),
     [0.4, 0.6, 0.8, 1].map((value) => [
       s("path", { class: "grid", d: `M${ring(value)}z` }),
-      s("text", { class: "axis", x: cx + 3, y: at(0, value)[1] - 2 }, value.toFixed(1)),
+      value < 1 ? s("text", { class: "axis", x: cx + 3, y: at(0, value)[1] - 2 }, value.toFixed(1)) : null,
     ]),
     axes.map((axis, i) => {
       const [x, y] = at(i, 1.12);

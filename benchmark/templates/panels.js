@@ -3,25 +3,35 @@
 function drawTransfers() {
   const box = byId("transfer-body");
   if (!box) return;
-  let [which, who] = [0, null];
+  let [which, who, detail] = [0, null, null];
   const draw = () => {
     const found = data.transfers[which];
     const embedders = Object.keys(found.cells);
     if (!embedders.includes(who)) who = embedders.includes(data.ours) ? data.ours : embedders[0];
     const cells = new Map(found.cells[who].map((row) => [`${row[0]} ${row[1]}`, row]));
-    const columns = [{ name: "Trained on \u2193, tested on \u2192", words: true }, ...found.corpora.map((name) => ({ name }))];
+    const compact = detail === null ? found.corpora.length > 8 : detail === "compact"; // a large matrix is read by its colours
+    const columns = [{ name: "Trained on \u2193, tested on \u2192", words: true, look: "corner" }, ...found.corpora.map((name) => ({ name: compact ? h("span", null, name) : name }))];
     const rows = found.corpora.map((train) => ({ cells: [words(train), ...found.corpora.map((test) => {
       const row = cells.get(`${train} ${test}`);
-      if (!row || row[2] === null) return cell(h("small", null, row?.[10] || "not run"), null, "heat none");
-      const inside = h("span", { class: "heat-value" }, shown(row[2], 2), h("small", null, bracket(row[3], row[4], 2)), h("small", null, `${row[7]} \u2192 ${row[8]} persons`));
-      const one = cell(inside, row[2], train === test ? "heat same" : "heat");
-      inside.style.setProperty("--heat", Math.max(0, Math.min(1, (row[2] - 0.4) / 0.6)).toFixed(2));
-      return one;
+      if (!row || row[2] === null) {
+        const why = row?.[10] || "not run";
+        return { ...cell(compact ? [h("span", { "aria-hidden": "true" }, "\u00b7"), spoken(why)] : h("small", null, why), null, "heat none"), title: `${train} \u2192 ${test}: ${why}` };
+      }
+      const [, , value, low, high, , auroc, taught, judged, , , leftOut] = row;
+      const title = `${train} (${count(taught, "person")}) \u2192 ${test} (${count(judged, "person")}): macro-F1 ${shown(value, 2)} ${bracket(low, high, 2)}, AUROC ${shown(auroc, 2)}` +
+        (leftOut ? `; ${count(leftOut, "person")} of both corpora not learned from` : "");
+      const inside = compact ? shown(value, 2).replace("0.", ".").replace("1.00", "1") : [shown(value, 2), h("small", null, bracket(low, high, 2)), h("small", null, `${taught} \u2192 ${judged} persons`)];
+      return { ...cell(inside, value, train === test ? "heat same" : "heat"), title, heat: Math.max(0, Math.min(1, (value - 0.4) / 0.6)).toFixed(2) };
     })] }));
+    const of = (same) => mean([...cells.values()].filter((row) => row[2] !== null && (row[0] === row[1]) === same).map((row) => row[2]));
     byId("transfer-choice").replaceChildren(
       choice("Label", data.transfers.map((one, i) => [i, one.name]), which, (i) => { which = Number(i); draw(); }),
-      choice("Embedder", embedders.map((name) => [name, name]), who, (name) => { who = name; draw(); }));
-    box.replaceChildren(table({ caption: said(`${who}, ${found.label}: macro-F1 of a linear probe with its 95 % interval, and persons trained on \u2192 tested on. Framed: the same corpus.`), columns, bodies: [rows], look: "heatmap", fixed: true }));
+      choice("Embedder", embedders.map((name) => [name, name]), who, (name) => { who = name; draw(); }),
+      choice("Cells", [["compact", "macro-F1"], ["full", "with interval and persons"]], compact ? "compact" : "full", (kind) => { detail = kind; draw(); }));
+    const caption = `${who}, ${found.name}: macro-F1 of a linear probe${compact ? "" : " with its 95 % interval, and persons trained on \u2192 tested on"}. Mean on the corpus it learned from (framed) ${shown(of(true), 2)}, on others ${shown(of(false), 2)}; darker is better.`;
+    const matrix = table({ caption: said(caption), columns, bodies: [rows], look: compact ? "heatmap compact" : "heatmap", fixed: true });
+    matrix.classList.add("tall");
+    box.replaceChildren(matrix);
   };
   draw();
 }

@@ -13,8 +13,8 @@ function drawTask(t) {
     h("h2", { id: "task-title", tabindex: "-1" }, task.name),
     h("ul", { class: "chips" }, [capital(task.group), `${task.track} track`, `corpus ${task.corpus}`, languageName(task.language),
       task.new === null ? "" : task.new.length ? `${task.new.join(", ")} new to SLAP` : "nothing new to SLAP"].filter(Boolean).map((text) => h("li", null, text))),
-    task.flags.map((flag) => h("p", { class: "warning" }, h("b", null, `\u2691 Confound: ${flag.confound}. `), flag.sentence,
-      ` Macro-F1 ${shown(flag.macro_f1)}` + (flag.auroc === null ? "." : `, AUROC ${shown(flag.auroc)}` + (flag.auroc_low === null ? "." : ` (at least ${shown(flag.auroc_low)}).`)))),
+    task.flags.map((flag) => h("p", { class: "warning" }, h("b", null, "\u2691 A question to look into. "), flag.sentence,
+      ` Its macro-F1 is ${shown(flag.macro_f1)}. A model that scores no higher may have heard that, and not the voice; a flag is no verdict (of 100 tasks without such a link, about 5 carry one by chance).`)),
     question(task), missing, hasScore[t] ? scoresOf(t) : null, promptsOf(t), hasScore[t] ? [learningOf(t), subgroupsOf(t)] : null,
     h("p", { class: "back" }, h("a", { href: "#tasks" }, "\u2190 All tasks")),
   ];
@@ -22,7 +22,7 @@ function drawTask(t) {
 
 function question(task) {
   const protocol = task.protocol === "folds"
-    ? `repeated folds by person (${task.repeats} repeats): too few test persons for one split, and no embedder was trained on the corpus; intervals are widened, because whoever is judged taught the probes that judge the others, and AUROC compares within folds`
+    ? `folds by person, since one split would leave few to test and no embedder was trained on the corpus. The probe: ${count(task.repeats, "repeat")}, everybody judged once in each by a probe that never heard them; who is judged taught the probes that judge the others, so that the answers depend on each other: intervals are widened for it, and AUROC compares within folds. Zero-shot: everybody once`
     : "one split by person: the probe learns on train and dev, all are judged on test";
   const chance = task.chance;
   return h("section", { "aria-labelledby": "q-title" }, h("h3", { id: "q-title" }, "What is asked"),
@@ -31,33 +31,33 @@ function question(task) {
       term("Cut-off", task.cutoff || "none: the condition is a stated fact"),
       term("Label from", task.source === "any" ? "any source" : `${task.source} or stronger`),
       term("One prediction for each", task.unit),
-      term("Protocol", protocol),
       term("Judged", task.n_speakers === null ? "-" : `${count(task.n_speakers, "person")}` + (task.unit === "speaker" ? "" : `, ${count(task.n, "unit")}`)),
       term("Share of yes", shown(task.prevalence, 2)),
       term("Chance: always yes", chance ? `macro-F1 ${shown(chance[1])}, F1 ${shown(chance[0])}` : "-"),
-      term("Chance: yes at random, as often as it is true", chance && chance[3] !== null ? `macro-F1 ${shown(chance[3])}, F1 ${shown(chance[2])}` : "-")));
+      term("Chance: yes at random, as often as it is true", chance && chance[3] !== null ? `macro-F1 ${shown(chance[3])}, F1 ${shown(chance[2])}` : "-"),
+      h("div", { class: "whole" }, h("dt", null, "Protocol"), h("dd", null, protocol))));
 }
 
 function scoresOf(t) {
   const task = data.tasks[t];
   const panels = [PROBE, ZERO].map((mode) => {
     const lines = data.embedders.map((embedder, e) => [embedder, e, scoreOf(runOf(e, mode), t)])
-      .filter(([embedder, , score]) => score && embedder.name !== "always-yes")
+      .filter(([embedder, , score]) => score && embedder.kind !== "confound" && embedder.name !== "always-yes")
       .map(([embedder, e, score]) => ({ label: embedder.name, kind: embedder.kind, look: embedder.kind, ours: e === ours, value: number(score, "macro_f1"), low: number(score, "macro_f1_low"), high: number(score, "macro_f1_high") }));
     lines.sort((a, b) => (a.kind !== "model") - (b.kind !== "model") || b.value - a.value);
     return lines.length ? forest(MODES[mode], lines, task.chance ? [{ value: task.chance[1], label: "always yes" }] : [], `macro-F1 on ${task.name} with 95 % intervals; the numbers are in the table below`) : null;
   });
   const columns = [{ name: "Embedder", words: true }, { name: "Mode", words: true }, { name: "Macro-F1 [95 %]" }, { name: "F1 [95 %]" }, { name: "AUROC [95 %]" },
-    { name: "Bal. acc." }, { name: "Says yes" }, { name: "Brier" }, { name: "Calibration error" }, { name: "Training persons" }];
-  const rows = [PROBE, ZERO].flatMap((mode) => data.embedders.map((embedder, e) => [embedder, e, scoreOf(runOf(e, mode), t)]).filter(([, , score]) => score).map(([embedder, e, score]) => ({
+    { name: "Bal. acc." }, { name: "Says yes" }, { name: "Brier" }, { name: "Calibr. error" }, { name: "Taught by", over: "Persons" }];
+  const rowsOf = (mode, confounds) => data.embedders.map((embedder, e) => [embedder, e, scoreOf(runOf(e, mode), t)]).filter(([embedder, , score]) => score && (embedder.kind === "confound") === confounds).map(([embedder, e, score]) => ({
     cells: [words(embedder.name), words(MODES[mode]), scoreCell(e, mode, t, score), withInterval(score, "f1"), withInterval(score, "auroc"),
       ...["balanced_accuracy", "predicted_positive_rate", "brier", "calibration_error"].map((name) => figure(number(score, name))),
       figure(number(score, "n_train_speakers"), 0)],
     look: e === ours ? "ours" : embedder.kind,
-  })));
+  }));
   return h("section", { "aria-labelledby": "s-title" }, h("h3", { id: "s-title" }, "Every embedder"),
     h("div", { class: "panels" }, panels),
-    table({ caption: said(`${task.name}: 95 % intervals over speakers; press a macro-F1 for where it comes from.`), columns, bodies: [rows], look: "stacked", order: [2, -1] }),
+    table({ caption: said(`${task.name}: 95 % intervals over speakers; press a macro-F1 for where it comes from. Below: zero-shot, then what does not listen to the voice.`), columns, bodies: [rowsOf(PROBE, false), rowsOf(ZERO, false), rowsOf(PROBE, true)], look: "stacked", order: [2, -1] }),
     h("div", { class: "panels" }, [PROBE, ZERO].map((mode) => separable(task, mode))));
 }
 
@@ -111,6 +111,13 @@ function promptsOf(t) {
       columns: [{ name: "Embedder", words: true }, { name: "All pairs [95 %]" }, { name: "Worst to best single pair" }, { name: "Best honest pair [95 %]" }, { name: "That pair", words: true }], bodies: [rows], look: "stacked" }) : null);
 }
 
+// What the seeds deal out anew; see benchmark/score.py.
+const SEEDS_OF = {
+  folds: (n) => `${n} dealings of the folds`,
+  split: (n) => `${n} other splits of the persons`,
+  "inner folds": (n) => `${n} dealings of the folds that choose C`,
+};
+
 function learningOf(t) {
   const judged = data.embedders.map((embedder, e) => [embedder, e, scoreOf(runOf(e, PROBE), t)]).filter(([embedder, , score]) => score && (score.curve || score.seeds) && embedder.kind === "model");
   if (!judged.length) return null;
@@ -119,7 +126,7 @@ function learningOf(t) {
   const sizes = [...new Set(judged.flatMap(([, , score]) => (score.curve ?? []).map(([n]) => n)))].sort((a, b) => a - b);
   const columns = [{ name: "Embedder", words: true }, { name: "Other seeds, lowest to highest" }, ...sizes.map((n) => ({ name: `${n}`, over: "Persons" }))];
   const rows = judged.map(([embedder, e, score]) => ({ look: e === ours ? "ours" : "", cells: [words(embedder.name),
-    score.seeds ? cell([`${shown(Math.min(...score.seeds))} to ${shown(Math.max(...score.seeds))} `, h("small", null, count(score.seeds.length, "seed"))], Math.max(...score.seeds) - Math.min(...score.seeds)) : cell("-"),
+    score.seeds ? cell([`${shown(Math.min(...score.seeds))} to ${shown(Math.max(...score.seeds))} `, h("small", null, SEEDS_OF[score.seeds_of]?.(score.seeds.length) ?? count(score.seeds.length, "seed"))], Math.max(...score.seeds) - Math.min(...score.seeds)) : cell("-"),
     ...sizes.map((n) => { const point = (score.curve ?? []).find(([size]) => size === n); return point ? cell([shown(point[1]), " ", h("small", null, `${shown(point[2], 2)} to ${shown(point[3], 2)}`)], point[1]) : cell("-"); })] }));
   return h("section", { "aria-labelledby": "l-title" }, h("h3", { id: "l-title" }, "How the probe learns"),
     drawn.length ? h("figure", { class: "small" }, curve(drawn.map(([embedder, e, score], i) => ({ name: embedder.name, look: e === ours ? "ours" : `line${i % 4}`, points: score.curve })), "macro-F1 by number of training speakers; the numbers are in the table below"),

@@ -98,6 +98,8 @@ def write_result(
         **numbers,
         **(of_probe(macro) if mode == "probe" else of_prompts(macro)),
         **(of_confound(frame) if embedder in confounds.NAMES else {}),
+        protocol="folds" if one.corpus == "c00" else "split",
+        repeats=5 if one.corpus == "c00" and mode == "probe" else 1,
         n_without_audio=0,
         hashes={name: digest(name, place) for name in ("manifest", "split", "data", "task", "code", "predictions")},
         key=digest("key", place),
@@ -110,7 +112,12 @@ def write_result(
 def of_probe(macro: float) -> dict[str, object]:
     sizes = (10, 20, 40)
     curve = [{"n_speakers": n, "macro_f1": macro * n / 40, "low": macro * n / 50, "high": macro} for n in sizes]
-    return {"n_train_speakers": 100, "seeds": [macro, macro * 0.95, macro * 0.9], "learning_curve": curve}
+    return {
+        "n_train_speakers": 100,
+        "seeds": [macro, macro * 0.95, macro * 0.9],
+        "seeds_of": "folds",
+        "learning_curve": curve,
+    }
 
 
 def of_confound(frame: pl.DataFrame) -> dict[str, object]:
@@ -185,7 +192,13 @@ def _cells() -> Iterator[dict[str, object]]:
                     value = base - 0.2 * (train != test) - 0.01 * len(test)
                     numbers = {
                         **{"f1": value, "macro_f1": value, "macro_f1_low": value - 0.1, "macro_f1_high": value + 0.1},
-                        **{"auroc": value, "n_train_speakers": 80, "n_left_out": 3, "n_speakers": 40, "prevalence": 0.5},
+                        **{
+                            "auroc": value,
+                            "n_train_speakers": 80,
+                            "n_left_out": 3,
+                            "n_speakers": 40,
+                            "prevalence": 0.5,
+                        },
                     }
                     yield {
                         **{"embedder": embedder, "name": name, "label": name},

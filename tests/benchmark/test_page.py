@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import pytest
 
 from benchmark.report import SYNTHETIC, write_report
@@ -164,7 +165,8 @@ def test_the_board_sorts_by_mouse_and_keyboard(watched: Any) -> None:
     assert numbers(column(page, "#board-table", "Linear probe: Macro-F1")) == sorted(first)
     page.select_option("select[name=group]", "health")  # the order stays when the filters change
     assert page.locator("#board-table th[aria-sort]").get_attribute("aria-sort") == "ascending"
-    assert page.locator("#board-table tbody").nth(1).locator("tr").count() == 4  # confounds and chance stay apart
+    assert page.locator("#board-table tbody").nth(1).locator("tr").count() == 2  # chance stays apart
+    assert "confound-" not in page.locator("#board-table").inner_text()
 
 
 def test_filters_change_the_means_and_their_intervals(watched: Any) -> None:
@@ -217,7 +219,8 @@ def test_the_task_page_by_keyboard(watched: Any) -> None:
     assert page.title().startswith(name)
     text = page.locator("#task").inner_text()
     for said in (
-        *("parkinson = 'present'", "UPDRS >= 30 (Goetz et al. 2008)", "60 persons", "macro-F1 0.333", "Confound"),
+        *("parkinson = 'present'", "UPDRS >= 30 (Goetz et al. 2008)", "60 persons", "macro-F1 0.333"),
+        *("A question to look into", "a flag is no verdict", "3 dealings of the folds", "The probe: 5 repeats"),
         *("A <loud> voice & more.", "0.400 to 0.700", "A difference below about", "How the probe learns", "sex: male"),
     ):
         assert said in text, said
@@ -228,6 +231,17 @@ def test_the_task_page_by_keyboard(watched: Any) -> None:
     assert page.evaluate("document.activeElement.textContent") == name
     page.go_back()
     page.locator("#task-title").wait_for()
+
+
+def test_confounds_have_a_table_of_their_own_that_follows_the_filters(watched: Any) -> None:
+    page = watched()
+    first = page.locator("#confounds table").first
+    assert [cell.inner_text() for cell in first.locator("tbody th").all()] == ["confound-recording", "confound-silence"]
+    assert first.locator("tbody tr").first.locator("td").nth(1).inner_text() == "2 of 2"
+    assert page.locator("#confounds table").nth(1).locator("tbody tr").count() == 2
+    page.select_option("select[name=only]", "clean")
+    assert "No task of this choice carries a flag" in page.locator("#confounds").inner_text()
+    assert "confound-" not in page.locator("#board-forest, #families, #tasks").first.text_content()
 
 
 def test_a_task_without_a_score_says_why(watched: Any) -> None:
@@ -265,11 +279,48 @@ def test_transfer_and_map_follow_their_choices(watched: Any) -> None:
     assert "no negative utterance" in page.locator("#transfer").inner_text()
     page.locator("#transfer select").first.select_option(label="sex")
     assert page.locator("#transfer .heat").count() == 4
-    assert "0.77" in page.locator("#transfer .same").first.inner_text()
+    same = page.locator("#transfer .same").first
+    assert "0.77" in same.inner_text()
+    assert "3 persons of both corpora not learned from" in (same.get_attribute("title") or "")
     assert "81 % share the sex" in page.locator("#space").inner_text()
     page.locator("#space select").nth(1).select_option("language")
     assert "English" in page.locator("#space").inner_text()
     assert page.locator("#space svg[aria-label]").count() == page.locator("#space svg").count() == 2
+
+
+def test_a_large_matrix_is_compact_and_scrolls_in_its_box(browser: Browser, tmp_path: Path) -> None:
+    corpora = [f"corpus_{i:02}" for i in range(36)]
+    rows = [
+        {**row, "train_corpus": train, "test_corpus": test}
+        for row in transfers().filter(name="sex", embedder="slap").head(1).to_dicts()
+        for train in corpora
+        for test in corpora
+    ]
+    scores = write_results(tmp_path, [NEVER])
+    written = write_report(
+        scores,
+        tmp_path / "predictions",
+        [NEVER],
+        tmp_path,
+        synthetic=False,
+        absent={},
+        transfers=pl.DataFrame(rows),
+    )
+    for size in (DESKTOP, PHONE):
+        page = browser.new_page(viewport={"width": size[0], "height": size[1]})
+        page.goto(written.html.as_uri())
+        assert page.locator("#transfer .heat").count() == 36 * 36
+        assert sideways(page) == 0
+        box = page.locator("#transfer .scroll")
+        assert box.evaluate("one => one.scrollHeight > one.clientHeight && one.clientHeight <= innerHeight")
+        box.evaluate("one => one.scrollTo(9999, 9999)")
+        corner = page.locator("#transfer thead .corner").bounding_box()
+        at = box.bounding_box()
+        assert corner and at and abs(corner["x"] - at["x"]) < 3 and abs(corner["y"] - at["y"]) < 3
+        assert page.locator("#transfer .heat").first.inner_text() == ".77"
+        page.locator("#transfer select").last.select_option("full")
+        assert "80 → 40 persons" in page.locator("#transfer .heat").first.inner_text()
+        page.close()
 
 
 def test_it_prints(watched: Any) -> None:

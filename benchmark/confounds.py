@@ -317,7 +317,8 @@ def chance_p(predictions: pl.DataFrame) -> float:
 
     By folds, persons are compared within each fold (`intervals.auroc`), and the variance of the statistic is
     `intervals.FOLDED` times as large as these tests have it, since whoever is judged taught the probes of the other
-    folds: at 5 % the plain test of chance called out in 8 to 12 % of simulated tasks, this one in 3 to 5 %.
+    folds: with the variance of independent persons this AUROC of chance passed 5 % in 9 to 11 % of simulated tasks,
+    with this one in 3 to 5 %.
 
     Args:
         predictions: columns person, y, score and, where `intervals.by_folds`, folds and fold_scores.

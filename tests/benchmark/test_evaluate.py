@@ -192,6 +192,9 @@ def test_folds_judge_everybody_by_probes_that_never_heard_them(world: World, mon
         assert sorted([*first.test, *second.test]) == list(range(48))
     units = pl.read_parquet(world.root / "predictions/ear/toy-pd.probe.parquet")
     assert set(units["split"]) == {"fold"} and units.height == 24
+    assert set(units["folds"].explode()) == {0, 1}
+    assert units["score"].to_list() == pytest.approx(units["fold_scores"].list.mean().to_list())
+    assert units["predicted"].to_list() == [np.mean(np.array(one) > 0) for one in units["fold_scores"]]
 
 
 def test_shares_of_the_repeats_flow_into_the_metrics(world: World) -> None:

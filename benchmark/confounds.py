@@ -18,6 +18,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
@@ -195,15 +196,10 @@ def person_columns(meta_db: Path, shards: Sequence[Path], task: Task | None) -> 
     Raises:
         NothingLeftError: the task asks about sex and age both.
     """
-    from benchmark.embed import utterance_ids
-
     asked = task.labels if task is not None else frozenset()
     if {"sex", "age"} <= asked:
         raise NothingLeftError("the task asks about sex and age itself: nothing is left to tell it by")
-    heard = pl.DataFrame(
-        {"utt_id": [name for shard in shards for name in utterance_ids(shard)]}, {"utt_id": pl.String()}
-    )
-    table = heard.join(_ask(meta_db, _PEOPLE, heard), on="utt_id", how="left", maintain_order="left")
+    table = _people(meta_db, meta_db.stat().st_mtime_ns, tuple(shards))
     parts = [table.select("utt_id")]
     if "sex" not in asked:
         sex = pl.col("sex")
@@ -212,6 +208,17 @@ def person_columns(meta_db: Path, shards: Sequence[Path], task: Task | None) -> 
         age = (pl.col("age").cast(pl.Float64()) - 50) / 20
         parts.append(_filled(table.select(age.alias("age=years"), (age**2).alias("age=squared"))))
     return pl.concat(parts, how="horizontal")
+
+
+@lru_cache(maxsize=64)  # all tasks of a corpus ask it, and ``facts`` is a heavy view
+def _people(meta_db: Path, built: int, shards: tuple[Path, ...]) -> pl.DataFrame:
+    """utt_id, sex and age of every utterance of the shards, in their order; ``built`` is when the warehouse was."""
+    from benchmark.embed import utterance_ids
+
+    heard = pl.DataFrame(
+        {"utt_id": [name for shard in shards for name in utterance_ids(shard)]}, {"utt_id": pl.String()}
+    )
+    return heard.join(_ask(meta_db, _PEOPLE, heard), on="utt_id", how="left", maintain_order="left")
 
 
 def _ask(meta_db: Path, query: str, heard: pl.DataFrame) -> pl.DataFrame:

@@ -52,7 +52,11 @@ class Embedder(Protocol):
 
 
 class TextEmbedder(Embedder, Protocol):
-    """An embedder that can be asked in words."""
+    """An embedder that can be asked in words.
+
+    It may have ``logit_scale``: what its training multiplied cosines by before the softmax. With it, zero-shot has
+    probabilities.
+    """
 
     def embed_text(self, texts: Sequence[str]) -> Vectors:
         """Vectors [n, k] of n texts, in the joint space."""
@@ -88,6 +92,8 @@ class SlapEmbedder:
         return embedder
 
     def _wrap(self, name: str, model: Any) -> None:
+        from slap_model.model import MAX_LOG_SCALE
+
         self._model = model
         self.name = name
         self.fingerprint: str = model.fingerprint
@@ -95,6 +101,7 @@ class SlapEmbedder:
         self.trained_on: Mapping[str, Sequence[str]] = model.trained_on
         self.speaks_text: bool = model.speaks_text
         self.manifest: str = model.card.get("manifest", "")
+        self.logit_scale = float(model.log_scale.detach().clamp(max=MAX_LOG_SCALE).exp())
 
     def embed_audio(self, waves: Sequence[Wave]) -> Vectors:
         """Vectors [n, d] before the projection."""

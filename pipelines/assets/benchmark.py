@@ -117,7 +117,7 @@ def recording_features(context: dg.AssetExecutionContext, slap: Slap) -> dg.Mate
 def scores(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResult[None]:
     """Zero-shot and linear-probe predictions and their scores, with intervals over speakers."""
     from benchmark import confounds
-    from benchmark.baselines import AlwaysYes
+    from benchmark.baselines import AlwaysYes, RandomVectors
     from benchmark.evaluate import evaluate
     from benchmark.transfer import transfer
 
@@ -146,7 +146,7 @@ def scores(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResul
         )
     with tqdm(desc="transfers", leave=False) as bar:
         moved = transfer(
-            embedders,
+            [embedder for embedder in embedders if not isinstance(embedder, RandomVectors)],
             transfers(settings),
             settings.meta_db,
             benchmark_shards(settings),

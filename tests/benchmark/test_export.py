@@ -167,7 +167,7 @@ def test_the_citations_name_paper_software_and_scored_corpora(out: Path) -> None
 
 
 def test_the_citation_file_of_the_software_names_the_same_work() -> None:
-    software = yaml.safe_load((Path(__file__).parents[2] / "CITATION.cff").read_text(encoding="utf-8"))
+    software = yaml.safe_load((Path(__file__).parents[2] / "benchmark" / "CITATION.cff").read_text(encoding="utf-8"))
     report = yaml.safe_load(citation.cff({}))
     for name in ("cff-version", "title", "type", "license", "authors", "references"):
         assert software[name] == report[name]

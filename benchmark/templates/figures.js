@@ -7,7 +7,8 @@ function forest(title, lines, marks, description) {
   const [left, right, top, step] = [142, 406, 40, 21];
   const bottom = top + lines.length * step;
   const numbers = lines.flatMap((line) => [line.low ?? line.value, line.value]).concat(marks.map((mark) => mark.value));
-  const from = Math.max(0, Math.floor(Math.min(1, ...numbers.filter((value) => value !== null)) * 10 - 0.5) / 10);
+  const lowest = Math.max(0, Math.floor(Math.min(1, ...numbers.filter((value) => value !== null)) * 10 - 0.5));
+  const from = (lowest < 3 ? lowest - (lowest % 2) : lowest) / 10; // the last tick is at 1
   const x = scale(from, 1, left, right);
   const ticks = [];
   for (let tick = Math.round(from * 10); tick <= 10; tick += from < 0.3 ? 2 : 1) ticks.push(tick / 10);

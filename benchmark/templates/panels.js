@@ -28,7 +28,7 @@ function drawTransfers() {
       choice("Label", data.transfers.map((one, i) => [i, one.name]), which, (i) => { which = Number(i); draw(); }),
       choice("Embedder", embedders.map((name) => [name, name]), who, (name) => { who = name; draw(); }),
       choice("Cells", [["compact", "macro-F1"], ["full", "with interval and persons"]], compact ? "compact" : "full", (kind) => { detail = kind; draw(); }));
-    const caption = `${who}, ${found.name}: macro-F1 of a linear probe${compact ? "" : " with its 95 % interval, and persons trained on \u2192 tested on"}. Mean on the corpus it learned from (framed) ${shown(of(true), 2)}, on others ${shown(of(false), 2)}; darker is better.`;
+    const caption = `${who}, ${found.name}: macro-F1 of a linear probe${compact ? "" : " with its 95 % interval, and persons trained on \u2192 tested on"}. Mean on the corpus it learned from (framed) ${shown(of(true), 2)}, on others ${shown(of(false), 2)}; the fuller the colour, the better.`;
     const matrix = table({ caption: said(caption), columns, bodies: [rows], look: compact ? "heatmap compact" : "heatmap", fixed: true });
     matrix.classList.add("tall");
     box.replaceChildren(matrix);

@@ -220,7 +220,7 @@ def test_the_task_page_by_keyboard(watched: Any) -> None:
     text = page.locator("#task").inner_text()
     for said in (
         *("parkinson = 'present'", "UPDRS >= 30 (Goetz et al. 2008)", "60 persons", "macro-F1 0.333"),
-        *("A question to look into", "a flag is no verdict", "3 dealings of the folds", "The probe: 5 repeats"),
+        *("A question to look into", "A flag is no verdict", "3 dealings of the folds", "The probe: 5 repeats"),
         *("A <loud> voice & more.", "0.400 to 0.700", "A difference below about", "How the probe learns", "sex: male"),
     ):
         assert said in text, said

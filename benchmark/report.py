@@ -59,8 +59,8 @@ MEANING = {
     "Linear probe": "a logistic regression on the frozen vectors, trained on other speakers than it is judged on",
     "Folds": "a corpus with few test persons that no embedder was trained on is judged whole: it is dealt into folds "
     "by person, several times, and each fold is judged by a probe of the others. Who is judged taught the probes that "
-    "judge the others, so the answers depend on each other, and intervals are widened for it; AUROC compares within "
-    "folds",
+    "judge the others, so the answers depend on each other, and intervals are widened for it (in simulations, 95 % "
+    "then held the truth in 95 %, at worst in 86 %); AUROC compares within folds",
     "Tasks": "scored of all; a mean over tasks is '-' as long as one is missing",
     "Not separable": "after Holm's correction for the number of comparisons, these data do not say who is better",
     "In-dom. / OOD": "SLAP's training held, or did not hold, the corpus of the task; every embedder is averaged "

@@ -50,7 +50,10 @@ function drawBoard(state, tasks) {
     if (ours >= 0) columns.push({ over: MODES[mode], name: "SLAP minus it [95\u00a0%]", words: true, look: "narrow" });
     if (!data.synthetic) columns.push({ over: MODES[mode], name: "Worst gap" });
   }
-  columns.push({ name: "Tasks", look: "first", words: true }, { over: "The paper, other data", name: "F1, %", words: true, look: "apart-column" });
+  const theirs = data.embedders.map((_, e) => published(e, state));
+  const anyTheirs = theirs.some((one) => one.content);
+  columns.push({ name: "Tasks", look: "first", words: true });
+  if (anyTheirs) columns.push({ over: "The paper, other data", name: "F1, %", words: true, look: "apart-column" });
   const row = (e) => {
     const embedder = data.embedders[e];
     const cells = [cell([h("span", { class: "name" }, embedder.name), embedder.about ? h("small", { title: embedder.about }, embedder.about) : null], embedder.name)];
@@ -70,7 +73,7 @@ function drawBoard(state, tasks) {
       if (!data.synthetic) cells.push(figure(found.gap, 2));
     }
     const complete = judged[e].filter((run) => run >= 0).map((run) => means(run, tasks).complete);
-    cells.push(words([...new Set(complete)].join(", ")), published(e, state));
+    cells.push(words([...new Set(complete)].join(", ")), ...(anyTheirs ? [theirs[e]] : []));
     return { cells, look: e === ours ? "ours" : embedder.kind };
   };
   const of = (kind) => data.embedders.map((_, e) => e).filter((e) => data.embedders[e].kind === kind).map(row);
@@ -79,7 +82,7 @@ function drawBoard(state, tasks) {
     (flagged ? ` ${flagged} of them ${flagged === 1 ? "carries" : "carry"} a confound flag \u2691, a question to look into: see below what the label betrays without listening.` : "") +
     " Below the line: guessing and a constant.");
   const first = columns.findIndex((column) => column.over === MODES[PROBE]);
-  const box = table({ caption, columns, bodies: [of("model"), of("chance")], order: boardOrder ?? [first, -1], look: "board", grouped: true });
+  const box = table({ caption, columns, bodies: [of("model"), of("chance")], order: boardOrder && boardOrder[0] < columns.length ? boardOrder : [first, -1], look: "board", grouped: true });
   tableIn(box).addEventListener("sorted", (event) => { boardOrder = event.detail; });
   byId("board-table").replaceChildren(box);
 }

@@ -49,31 +49,16 @@ import polars as pl
 
 from benchmark import metrics, probe, units
 from benchmark.baselines import AlwaysYes, RandomVectors
-from benchmark.board import DOMAINS, board
 from benchmark.confounds import Confound, NothingLeftError, chance_p
 from benchmark.embed import embeddings_folder, load_embeddings
 from benchmark.embedders import Embedder, Vectors, project, speaks
 from benchmark.intervals import of_macro_f1
 from benchmark.probe import Problem
-from benchmark.score import MODES, REFERENCES, Score, as_json, as_parquet, file_hash, read_scores, stored, write
+from benchmark.score import MODES, Score, as_json, as_parquet, file_hash, stored, write
 from benchmark.score import prune as prune_files
 from benchmark.task import PromptPair, Task
-from benchmark.units import MissingError, TaskData, hash_of, keyed_hash, primary
+from benchmark.units import MissingError, TaskData, hash_of, primary
 from benchmark.zeroshot import Prompts, best_pair, embed_prompts, zero_shot
-
-__all__ = [
-    "DOMAINS",
-    "MODES",
-    "REFERENCES",
-    "Contender",
-    "Score",
-    "board",
-    "code_hash",
-    "evaluate",
-    "keyed_hash",
-    "read_scores",
-    "task_hash",
-]
 
 OWN = "own"  # the prompt language that is the corpus'
 SEEDS = 5

@@ -14,11 +14,10 @@ import numpy as np
 import polars as pl
 
 from benchmark import intervals
-from benchmark.board import DOMAINS
 from benchmark.confounds import NAMES as CONFOUNDS
 from benchmark.confounds import Flag
 from benchmark.results import CHANCE, MUTE, OURS, Results, Run
-from benchmark.score import MODES, Score
+from benchmark.score import DOMAINS, MODES, Score
 from benchmark.task import GROUPS, Task
 
 NUMBERS = (

@@ -19,10 +19,9 @@ import numpy.typing as npt
 import polars as pl
 
 from benchmark import intervals
-from benchmark.board import DOMAINS
 from benchmark.confounds import NAMES as CONFOUNDS
 from benchmark.confusion import macro_f1
-from benchmark.score import MODES, Score
+from benchmark.score import DOMAINS, MODES, Score
 from benchmark.task import GROUPS, TRACKS, Task
 
 OURS = "slap"

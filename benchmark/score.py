@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -110,6 +110,15 @@ class Score:
     prompt_language: str | None = None
     key: str = ""
     hashes: Mapping[str, str] = field(default_factory=dict)
+
+
+# What of a task an embedder's training lacked.
+DOMAINS: Mapping[str, Callable[[Score], bool]] = {
+    "in-domain": lambda score: not score.ood_corpus,
+    "out-of-domain": lambda score: score.ood_corpus,
+    "new-language": lambda score: bool(score.ood_language),
+    "new-label": lambda score: score.ood_label,
+}
 
 
 def read_scores(folder: Path) -> list[Score]:

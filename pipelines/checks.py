@@ -148,7 +148,7 @@ def same_audio(slap: Slap) -> dg.AssetCheckResult:
 @dg.asset_check(asset="leaderboard", description="Every task of the paper has a score from every embedder.")
 def board_complete(slap: Slap) -> dg.AssetCheckResult:
     """Warns while tasks of the paper's track are missing, and names them."""
-    from benchmark.evaluate import read_scores
+    from benchmark.score import read_scores
 
     missing = sorted(
         {

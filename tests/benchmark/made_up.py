@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from benchmark import confounds, metrics
-from benchmark.evaluate import Score, read_scores
+from benchmark.score import Score, read_scores
 from benchmark.task import Task
 
 HEARS: Mapping[str, Mapping[str, float]] = {  # how far the classes lie apart, in standard deviations

@@ -16,8 +16,9 @@ from benchmark import evaluate as module
 from benchmark import metrics, probe
 from benchmark.baselines import RandomVectors
 from benchmark.confounds import Confound, NothingLeftError
-from benchmark.evaluate import keyed_hash, read_scores
+from benchmark.score import read_scores
 from benchmark.task import Task
+from benchmark.units import keyed_hash
 from tests.benchmark.world import KEY, Ear, World, pick, task
 
 

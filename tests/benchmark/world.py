@@ -17,7 +17,8 @@ from benchmark.baselines import AlwaysYes, MelStatistics, RandomVectors
 from benchmark.confounds import Confound
 from benchmark.embed import embed, embeddings_folder, shard_hash
 from benchmark.embedders import UNTRAINED, Embedder, Vectors, Wave
-from benchmark.evaluate import Contender, Score, evaluate
+from benchmark.evaluate import Contender, evaluate
+from benchmark.score import Score
 from benchmark.task import Task
 
 KEY = b"only for tests"

@@ -19,7 +19,7 @@ from pathlib import Path
 import click
 import polars as pl
 
-from benchmark.evaluate import read_scores
+from benchmark.score import read_scores
 from tests.benchmark.made_up import TWELVE, many_tasks, space, transfers, write_results
 
 HOME = Path(__file__).parents[2]

@@ -61,7 +61,7 @@ def _rows(results: Results, track: str) -> list[Row]:
             mode: mean
             for mode in MODES
             if embedder in results.judged(mode)
-            and (mean := results.mean(embedder, mode, results.tracks[track])) is not None
+            and (mean := results.mean(embedder, mode, results.averaged(track))) is not None
             and mean.macro_f1 is not None
         }
         found += [Row(embedder, means)] if means else []

@@ -244,7 +244,7 @@ def _markdown(
                     }
                     for mode in MODES
                 ],
-                "comparisons": said(tables.comparisons(results, tasks)),
+                "comparisons": said(tables.comparisons(results, results.averaged(track))),
             }
             for track, tasks in results.tracks.items()
         ],
@@ -272,12 +272,12 @@ def _forest(results: Results, track: str, mode: str) -> str:
     """Everyone's mean as a picture of characters; empty where nobody has one."""
     marks = []
     for name in tables.by_mean(results, track, mode):
-        found = results.mean(name, mode, results.tracks[track])
+        found = results.mean(name, mode, results.averaged(track))
         if found is not None and name != "always-yes":
             marks.append(figures.Mark(name, found.macro_f1, found.low, found.high, f"{found.complete} tasks"))
     if not any(mark.value is not None for mark in marks):
         return ""
-    constant = results.mean("always-yes", mode, results.tracks[track])
+    constant = results.mean("always-yes", mode, results.averaged(track))
     return figures.forest(marks, constant.macro_f1 if constant else None)
 
 
@@ -286,17 +286,21 @@ def _forest(results: Results, track: str, mode: str) -> str:
 
 def _sentences(results: Results, tasks: Sequence[Task], absent: Mapping[str, str]) -> Iterator[str]:
     """A track in a few plain sentences: where SLAP stands, who is ahead of it, what is missing."""
-    for mode in MODES:
-        found = results.mean(OURS, mode, tasks)
+    averaged = results.averaged(tasks[0].track)
+    part = "" if len(averaged) == len(tasks) else f" over the {_tasks(len(averaged))} with a score"
+    for mode in MODES if results.scored(tasks[0].track) else ():
+        found = results.mean(OURS, mode, averaged)
         if found is None:
             continue
-        against = results.comparisons(mode, tasks)
+        against = results.comparisons(mode, averaged)
         if found.macro_f1 is None:
             yield f"{word(mode)}: {found.complete} tasks have a score, so SLAP has no mean yet."
         else:
             value = with_interval(found.macro_f1, found.low, found.high)
             references = [_beside(one) for one in against if one.other in REFERENCES[mode] and one.low is not None]
-            yield f"{word(mode)}: SLAP's mean macro-F1 is {value}" + "".join(f", {one}" for one in references) + "."
+            yield (
+                f"{word(mode)}: SLAP's mean macro-F1{part} is {value}" + "".join(f", {one}" for one in references) + "."
+            )
         yield from (_ahead(one) for one in against if _is_ahead(one))
         if alike := [
             one.other for one in against if one.verdict == "not separable" and one.other not in REFERENCES[mode]

@@ -259,9 +259,20 @@ class Results:
 
     # --- means
 
+    def averaged(self, track: str) -> list[Task]:
+        """The tasks that a mean is over: all of the paper's, which are one list; of others those with a score.
+
+        The open track holds whatever corpora there are: a mean over the tasks of all of them nobody would ever see.
+        """
+        return self.tracks[track] if track == "paper" else self.scored(track)
+
+    def scored(self, track: str) -> list[Task]:
+        """The tasks of a track that anyone has a score for."""
+        return [task for task in self.tracks[track] if self.any_score(task.name) is not None]
+
     def strata(self, track: str) -> dict[str, list[Task]]:
         """The strata of a track that have tasks: all, groups, and in or out of SLAP's domain for everyone alike."""
-        tasks = self.tracks[track]
+        tasks = self.averaged(track)
         by_group = {group: [task for task in tasks if task.group == group] for group in GROUPS}
         by_domain = {
             name: [task for task in tasks if task.name in self.ours and lies(self.ours[task.name])]

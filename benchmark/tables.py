@@ -111,10 +111,10 @@ SIGNS = {"above": "▲", "below": "▼", "not separable": "≈"}
 
 def overview(results: Results, track: str) -> Table:
     """The board of a track in one table that fits a terminal: both modes, and SLAP against everyone."""
-    tasks = results.tracks[track]
+    tasks, in_all = results.averaged(track), len(results.tracks[track])
     against = {(mode, one.other): one for mode in MODES for one in results.comparisons(mode, tasks)}
     rows = []
-    for name in by_mean(results, track, "probe"):
+    for name in by_mean(results, track, "probe") if results.scored(track) else ():
         found = {mode: results.mean(name, mode, tasks) for mode in MODES}
         cells: list[Cell] = []
         for mode in reversed(MODES):
@@ -129,12 +129,14 @@ def overview(results: Results, track: str) -> Table:
                 cells.append(
                     replace(number(one.difference, sign="+"), remark=SIGNS.get(one.verdict, "")) if one else NOTHING
                 )
-        counted = sorted({mean.complete for mean in found.values() if mean is not None})
+        counted = sorted({f"{mean.n_scored}/{in_all}" for mean in found.values() if mean is not None})
         rows.append((_text(name), *cells, Cell(", ".join(counted))))
     beside = ("SLAP minus it",) if results.ours else ()
     said = " SLAP minus it: ▲ SLAP is above, ▼ below, ≈ not separable (Holm's correction)." if results.ours else ""
+    part = "" if len(tasks) == in_all else f" that have a score, of {in_all}"
     return Table(
-        f"Mean macro-F1 over the {len(tasks)} tasks of the {track} track, with 95 % intervals over speakers.{said}",
+        f"Mean macro-F1 over the {len(tasks)} tasks of the {track} track{part}, with 95 % intervals over "
+        f"speakers.{said}",
         ("Embedder", "Linear probe [95 %]", *beside, "Zero-shot [95 %]", *beside, "Tasks"),
         tuple(rows),
     )
@@ -144,8 +146,8 @@ def headline(results: Results, track: str, mode: str, *, with_gap: bool) -> Tabl
     """A line for each embedder, the highest mean first: the mean over all tasks, and macro-F1 by stratum."""
     strata = {name: tasks for name, tasks in results.strata(track).items() if name in STRATA}
     rows = []
-    for name in by_mean(results, track, mode):
-        found = results.mean(name, mode, results.tracks[track])
+    for name in by_mean(results, track, mode) if results.scored(track) else ():
+        found = results.mean(name, mode, results.averaged(track))
         if found is None:
             why = f"({MUTE.get(name, 'no text side')})" if mode == "zero-shot" else ""
             cells = [NOTHING, Cell("-", remark=why), *[NOTHING] * (3 + with_gap + len(strata))]
@@ -174,7 +176,7 @@ def by_mean(results: Results, track: str, mode: str) -> list[str]:
     judged = set(results.contestants)
 
     def rank(name: str) -> tuple[bool, bool, float]:
-        found = results.mean(name, mode, results.tracks[track])
+        found = results.mean(name, mode, results.averaged(track))
         return name not in judged, found is None, -(found.macro_f1 or 0.0) if found else 0.0
 
     return sorted((name for name in results.embedders if name not in CONFOUNDS), key=rank)

@@ -235,10 +235,15 @@ function fillFilters() {
   fill("track", data.tracks.map((track) => [track, track]));
   fill("group", data.groups.map((group) => [group, group]));
   fill("language", languages.map((tag) => [tag, languageName(tag)]).sort(([, a], [, b]) => a.localeCompare(b)));
-  filters.elements.track.value = data.tracks[0] ?? "";
+  // The paper's tasks are one list, and a mean is over all or none; the open track holds whatever corpora there are.
+  const start = () => {
+    filters.elements.track.value = data.tracks[0] ?? "";
+    filters.elements.only.value = data.tracks[0] === "paper" ? "" : "scored";
+  };
+  start();
   filters.addEventListener("input", drawAll);
   filters.addEventListener("submit", (event) => event.preventDefault());
-  filters.addEventListener("reset", () => setTimeout(() => { filters.elements.track.value = data.tracks[0] ?? ""; drawAll(); }));
+  filters.addEventListener("reset", () => setTimeout(() => { start(); drawAll(); }));
   byId("tasks-choice").prepend(choice("Mode", MODES.map((mode, i) => [i, mode]), tasksMode, (mode) => { tasksMode = Number(mode); drawAll(); }));
   byId("tasks-search").addEventListener("input", (event) => { search = event.target.value; drawTasks(stateOf(), chosenBy(stateOf())); });
 }

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from benchmark.files import file_hash
 from benchmark.intervals import LEVEL, compare_all, holm
-from benchmark.score import MODES, Score, file_hash, read_scores
+from benchmark.score import MODES, Score, read_scores
 from benchmark.task import Task
 
 SHOWN = 6  # names of tasks in a list

@@ -6,9 +6,7 @@ vector. The name says what went in, so a file is never stale and never computed 
 
 from __future__ import annotations
 
-import hashlib
 import io
-import os
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
@@ -19,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from benchmark.embedders import Embedder, Vectors, Wave
+from benchmark.files import as_parquet, file_hash, write
 
 WINDOW_S = 10.0  # SLAP's evaluation: windows of 10 s, 5 s overlap, mean of the embeddings
 HOP_S = 5.0
@@ -54,9 +53,9 @@ def embed(
     """
     folder = embeddings_folder(embedder, out, window_s=window_s, hop_s=hop_s)
     for done, shard in enumerate(shards, 1):
-        target = folder / f"{shard_hash(shard)[:16]}.parquet"
+        target = folder / f"{file_hash(shard)[:16]}.parquet"
         if not target.exists():
-            _write(_embed_shard(embedder, shard, window_s, hop_s), target)
+            write(target, as_parquet(_embed_shard(embedder, shard, window_s, hop_s)))
         if progress is not None:
             progress(done, len(shards))
     return folder
@@ -68,7 +67,7 @@ def load_embeddings(folder: Path, shards: Sequence[Path]) -> pl.DataFrame:
     Raises:
         FileNotFoundError: when a shard was not embedded yet.
     """
-    files = [folder / f"{shard_hash(shard)[:16]}.parquet" for shard in shards]
+    files = [folder / f"{file_hash(shard)[:16]}.parquet" for shard in shards]
     for shard, file in zip(shards, files, strict=True):
         if not file.exists():
             raise FileNotFoundError(f"{folder.name}: no vectors of shard {shard.name}; run benchmark.embed.embed first")
@@ -82,24 +81,9 @@ def embeddings_folder(embedder: Embedder, out: Path, *, window_s: float = WINDOW
     return out / f"{embedder.name}-{embedder.fingerprint[:12]}{'' if usual else f'-{window_s:g}s-{hop_s:g}s'}"
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, read once a process as long as its size and time stay the same."""
-    state = path.stat()
-    return _file_hash(path, state.st_size, state.st_mtime_ns)
-
-
-shard_hash = file_hash
-
-
-@lru_cache(maxsize=4096)
-def _file_hash(path: Path, size: int, mtime_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def utterance_ids(shard: Path) -> tuple[str, ...]:
     """The utterances of a tar, in its order; reads the headers only."""
-    return _utterance_ids(shard, shard_hash(shard))
+    return _utterance_ids(shard, file_hash(shard))
 
 
 @lru_cache(maxsize=4096)
@@ -166,10 +150,3 @@ def read_waves(shard: Path, sample_rate: int) -> Iterator[tuple[str, Wave]]:
                 member.name.removesuffix(".flac"),
                 mono if rate == sample_rate else soxr.resample(mono, rate, sample_rate),
             )
-
-
-def _write(frame: pl.DataFrame, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_suffix(f".{os.getpid()}.tmp")
-    frame.write_parquet(unfinished)
-    unfinished.replace(target)

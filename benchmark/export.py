@@ -25,9 +25,10 @@ import polars as pl
 from benchmark import citation
 from benchmark.citation import Source
 from benchmark.confounds import flags
+from benchmark.files import as_parquet
+from benchmark.files import write as put
 from benchmark.results import Results
-from benchmark.score import MODES, Score, as_parquet
-from benchmark.score import write as put
+from benchmark.score import MODES, Score
 
 ORGANISATION = "slap-benchmark"  # mteb wants organisation/name of every model
 OOD = ("ood_corpus", "ood_language", "ood_label")

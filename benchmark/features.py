@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.embed import file_hash
 from benchmark.embedders import UNTRAINED, AbsentError, Vectors, Wave
+from benchmark.files import file_hash
 from benchmark.hub import WhisperEncoder
 
 

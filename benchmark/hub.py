@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.embed import file_hash, windows
+from benchmark.embed import windows
 from benchmark.embedders import AbsentError, Embedder, Vectors, Wave
+from benchmark.files import file_hash
 from benchmark.hub_models import MODELS, Model
 
 SAFETENSORS = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")

@@ -29,7 +29,10 @@ SIZES = (8, 16, 32, 64, 128, 256)  # training persons of a learning curve
 DRAWS = 5
 
 LOOSE, TIGHT = 1e-3, 1e-4  # largest entry of the gradient that is left: while C is chosen, and at the end
-ROUNDS = (8, 16, *[32] * 50)  # steps of L-BFGS-B in one scaling of the coordinates, before these are scaled anew
+# A dimension that hardly varies among the rows of a fold, but does elsewhere, is not blown up to count as much as the
+# others: a fold's standard deviation is taken to be at least this share of that of all rows. Our choice.
+LEAST_SPREAD = 0.1
+ROUNDS = (8, 16, *[32] * 20)  # steps of L-BFGS-B in one scaling of the coordinates, before these are scaled anew
 WILD = 5  # times the distance of the quartiles from the median: no part of the preparation
 OUT_OF_STEPS = 1  # status of scipy's L-BFGS-B
 
@@ -392,7 +395,7 @@ def _prepared(x: Matrix) -> _Vectors:
 
 
 def _fit(vectors: _Vectors, tasks: Sequence[_Task], tolerance: float) -> list[_Model]:
-    """Balanced logistic regressions on standardised vectors, as scikit-learn defines them, solved together.
+    """Balanced logistic regressions on standardised vectors, as scikit-learn defines them but for `LEAST_SPREAD`, solved together.
 
     What is minimised is the sum of their losses, by scipy's L-BFGS-B. It walks straight where all directions curve
     alike, and here they do not: frozen vectors vary a thousand times more along some axes than along others, and a
@@ -419,7 +422,7 @@ def _fit(vectors: _Vectors, tasks: Sequence[_Task], tolerance: float) -> list[_M
         weight[rows, k] = np.where(positive, 0.5 / positive.sum(), 0.5 / (~positive).sum())
         sign[rows, k] = np.where(positive, 1, -1)
         std = x[rows].std(axis=0)
-        scale[:, k] = 1 / np.where(std < 1e-5, 1, std)  # below: no variation among these rows but rounding
+        scale[:, k] = 1 / np.maximum(std, LEAST_SPREAD)
     columns = [len(task.strengths) for task in tasks]
     weight, sign, scale = (np.repeat(one, columns, axis=1) for one in (weight, sign, scale))
     penalty = np.array([1 / (c * len(task.rows)) for task in tasks for c in task.strengths], np.float32)
@@ -440,7 +443,7 @@ def _fit(vectors: _Vectors, tasks: Sequence[_Task], tolerance: float) -> list[_M
     spread = np.array([1 / (4 + 60 * c**0.75) for task in tasks for c in task.strengths])  # mean of p (1 - p): a guess
     for steps in ROUNDS:
         unit = 1 / np.sqrt(np.vstack([vectors.variance[:, None] * spread + penalty, spread]))
-        options = {"gtol": tolerance, "ftol": 0.0, "maxiter": steps, "maxcor": 5}
+        options = {"gtol": tolerance, "ftol": 1e-9, "maxiter": steps, "maxcor": 5}
         found = minimize(loss_and_gradient, (place / unit).ravel(), unit, "L-BFGS-B", jac=True, options=options)
         place = found.x.reshape(unit.shape) * unit
         weights = (axes @ place[:-1].astype(np.float32)) * scale**2

@@ -8,7 +8,6 @@ order of `COLUMNS`. A name is ``property`` or ``property=detail``.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -17,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from benchmark.embed import read_waves, shard_hash
+from benchmark.embed import read_waves
 from benchmark.embedders import Wave
+from benchmark.files import as_parquet, file_hash, write
 
 RATE = 16_000  # Hz
 FRAME, HOP, FFT = 400, 160, 512  # samples: 25 ms every 10 ms
@@ -81,7 +81,7 @@ def measurements(shards: Sequence[Path], embeddings: Path) -> pl.DataFrame:
     folder = embeddings / f"{NAME}-{FINGERPRINT[:12]}"
     parts = [pl.DataFrame(schema={"utt_id": pl.String(), "vector": pl.List(pl.Float32())})]
     for shard in shards:
-        file = folder / f"{shard_hash(shard)[:16]}.parquet"
+        file = folder / f"{file_hash(shard)[:16]}.parquet"
         if not file.exists():
             _keep(shard, file)
         parts.append(pl.read_parquet(file))
@@ -96,10 +96,7 @@ def measurements(shards: Sequence[Path], embeddings: Path) -> pl.DataFrame:
 def _keep(shard: Path, file: Path) -> None:
     found = [(utt_id, measure(wave).tolist()) for utt_id, wave in read_waves(shard, RATE)]
     frame = pl.DataFrame(found, schema={"utt_id": pl.String(), "vector": pl.List(pl.Float32())}, orient="row")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_suffix(f".{os.getpid()}.tmp")
-    frame.write_parquet(unfinished)
-    unfinished.replace(file)
+    write(file, as_parquet(frame))
 
 
 def measure(wave: Wave) -> Numbers:

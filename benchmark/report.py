@@ -6,7 +6,6 @@ What is looked up lies in `results`, the Markdown's tables in `tables`, its pict
 
 from __future__ import annotations
 
-import os
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ import polars as pl
 from benchmark import figures, tables
 from benchmark.confounds import NAMES as CONFOUNDS
 from benchmark.confounds import Flag, flags
+from benchmark.files import write
 from benchmark.page import as_script, page_data
 from benchmark.results import OURS, SMALLEST_SUBGROUP, Comparison, Results
 from benchmark.score import MODES, REFERENCES, Score
@@ -179,8 +179,8 @@ def write_report(
     }
     out.mkdir(parents=True, exist_ok=True)
     report = Report(out / "leaderboard.md", out / "leaderboard.html", results.complete())
-    _replace(report.markdown, _template("leaderboard.md.j2").render(common | markdown))
-    _replace(report.html, _template("leaderboard.html.j2").render(common | page))
+    write(report.markdown, _template("leaderboard.md.j2").render(common | markdown).encode())
+    write(report.html, _template("leaderboard.html.j2").render(common | page).encode())
     return report
 
 
@@ -395,9 +395,3 @@ def _environment() -> Any:
 
 def _template(name: str) -> Any:
     return _environment().get_template(name)
-
-
-def _replace(path: Path, text: str) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
-    os.replace(draft, path)

@@ -22,7 +22,7 @@ from benchmark import intervals
 from benchmark.confounds import NAMES as CONFOUNDS
 from benchmark.confusion import macro_f1
 from benchmark.score import DOMAINS, MODES, Score
-from benchmark.task import GROUPS, TRACKS, Task
+from benchmark.task import GROUPS, TRACKS, Task, primary
 
 OURS = "slap"
 CHANCE = ("random", "always-yes")  # guessing and a constant: at the foot of each table
@@ -240,8 +240,8 @@ class Results:
             if part is not None:
                 for tag, units in zip(part.attributes["language"], part.counts.sum(axis=1), strict=True):
                     if tag is not None:
-                        primary = str(tag).lower().partition("-")[0]
-                        counted[primary] = counted.get(primary, 0.0) + float(units)
+                        language = primary(str(tag))
+                        counted[language] = counted.get(language, 0.0) + float(units)
             found[task.name] = max(counted, key=lambda tag: (counted[tag], tag), default="")
             by_corpus.setdefault(task.corpus, found[task.name])
         return {task.name: found[task.name] or by_corpus[task.corpus] for task in self.tasks}

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 
-import polars as pl
+from benchmark.files import file_hash
 
 MODES = ("zero-shot", "probe")
 REFERENCES: Mapping[str, tuple[str, ...]] = {
@@ -159,26 +156,6 @@ def stored(score_file: Path, predictions_file: Path, key: str) -> Score | None:
 def as_json(score: Score) -> bytes:
     """A score as it is kept."""
     return json.dumps(asdict(score), indent=1, allow_nan=False).encode()
-
-
-def as_parquet(frame: pl.DataFrame) -> bytes:
-    """A table as it is kept."""
-    buffer = io.BytesIO()
-    frame.write_parquet(buffer)
-    return buffer.getvalue()
-
-
-def file_hash(file: Path) -> str:
-    """SHA-256 of a file."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def write(target: Path, content: bytes) -> None:
-    """Write a file whole or not at all, with the folders above it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
-    unfinished.write_bytes(content)
-    unfinished.replace(target)
 
 
 def prune(folder: Path, ending: str, expected: Collection[tuple[str, str]]) -> None:

@@ -30,10 +30,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from benchmark.embed import load_embeddings, shard_hash
-from benchmark.score import write as put
+from benchmark.embed import load_embeddings
+from benchmark.files import file_hash, hash_of
+from benchmark.files import write as put
 from benchmark.task import AGE_BAND
-from benchmark.units import hash_of
 
 FILE = "space.json"
 GRID = 32
@@ -82,7 +82,7 @@ def write(folders: Mapping[str, Path], shards: Mapping[str, Sequence[Path]], met
         FileNotFoundError: a shard was not embedded.
     """
     facts = _facts(meta_db, sorted(shards))
-    common = [facts.sort("utt_id").write_csv(), sorted(shard_hash(tar) for tars in shards.values() for tar in tars)]
+    common = [facts.sort("utt_id").write_csv(), sorted(file_hash(tar) for tars in shards.values() for tar in tars)]
     old = read(out)
     maps: dict[str, Any] = {}
     for name, folder in folders.items():

@@ -7,8 +7,6 @@ typed. ``prompts`` names a set of ``prompts.toml``. A ``[[transfer]]`` row asks 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -20,6 +18,7 @@ import duckdb
 import polars as pl
 
 from benchmark import sources
+from benchmark.files import hash_of
 
 TASKS = Path(__file__).with_name("tasks.toml")
 PROMPTS = Path(__file__).with_name("prompts.toml")
@@ -114,7 +113,7 @@ class Task:
     @property
     def hash(self) -> str:
         """SHA-256 of everything the row says, its prompts' texts included."""
-        return _sha256(asdict(self))
+        return hash_of(asdict(self))
 
     @property
     def labels(self) -> frozenset[str]:
@@ -172,10 +171,6 @@ def transfer_tasks(transfer: Transfer) -> dict[str, Task]:
         corpus: Task(name=f"{transfer.name}-{corpus}", track="transfer", corpus=corpus, prompts={}, **shared)
         for corpus in transfer.corpora
     }
-
-
-def _sha256(content: Mapping[str, object]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _parts(condition: str) -> frozenset[str]:

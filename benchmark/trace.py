@@ -17,8 +17,8 @@ import polars as pl
 
 from benchmark import confounds, units
 from benchmark import transfer as transfers
-from benchmark.embed import shard_hash
 from benchmark.evaluate import code_hash, task_hash
+from benchmark.files import file_hash
 from benchmark.score import Score, read_scores
 from benchmark.task import TaskError, Transfer, load_tasks, load_transfers, rows, transfer_tasks
 from slap_model.manifest import Manifest, ManifestError, withdrawn_on
@@ -178,7 +178,7 @@ def _predictions(trace: _Trace, warehouse: Path, name: str, score: Score) -> Non
 def _problem(what: str, file: Path, stated: str, since: str) -> str:
     if not file.is_file():
         return f"{what} absent"
-    return "" if shard_hash(file) == stated else f"{what} changed since {since}"
+    return "" if file_hash(file) == stated else f"{what} changed since {since}"
 
 
 def _checkpoint(trace: _Trace, warehouse: Path, score: Score) -> None:
@@ -269,7 +269,7 @@ def _audio(trace: _Trace, warehouse: Path, corpus: str, task: str, which: str) -
     split = "" if which == "*" else which.partition("-")[0]
     trace.head("audio", f"shards/{corpus}: {len(tars)} tars of {f'the {split} split' if split else 'all splits'}")
     indexed = [tar for tar in tars if tar.with_suffix(".parquet").is_file()]
-    wrong = [tar.name for tar in tars if _index_hash(tar) != shard_hash(tar)]
+    wrong = [tar.name for tar in tars if _index_hash(tar) != file_hash(tar)]
     problem = f"{len(wrong)} are not those of their index, first {wrong[0]}" if wrong else ""
     absent = f"{split} shards absent" if split else "shards absent"
     trace.check("tars", f"{len(tars)}, bytes against their indexes", problem if tars else absent)

@@ -22,11 +22,11 @@ from benchmark import probe, units
 from benchmark.confusion import confusion_by_speaker, f1
 from benchmark.embedders import Embedder, Vectors
 from benchmark.evaluate import code_hash, corpora_heard, folds_of, load_matrix
+from benchmark.files import as_parquet, hash_of, write
 from benchmark.intervals import auroc, of_macro_f1
 from benchmark.probe import Problem
-from benchmark.score import as_parquet, write
 from benchmark.task import Transfer, transfer_tasks
-from benchmark.units import Numbers, Rows, TaskData, Units, hash_of
+from benchmark.units import Numbers, Rows, TaskData, Units
 
 FILE = "transfer.parquet"
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from benchmark.embed import shard_hash, utterance_ids
+from benchmark.embed import utterance_ids
+from benchmark.files import file_hash, hash_of
 from benchmark.task import Rows as LabelledRows
-from benchmark.task import Task, rows_of
+from benchmark.task import Task, primary, rows_of
 
 FEW = 30  # test persons; below, one split says little and a corpus that is free is judged by folds
 PROTOCOLS = ("split", "folds")
@@ -254,22 +254,12 @@ def keyed_hash(text: str, key: bytes) -> str:
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:20]
 
 
-def primary(tag: str) -> str:
-    """A language without its region: ``it`` of ``it-IT``."""
-    return tag.lower().partition("-")[0]
-
-
-def hash_of(content: object) -> str:
-    """SHA-256 of anything that JSON can say."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
 class _Audio:
     """The utterances of a corpus that have audio, and the hashes of its tars: read once for all its tasks."""
 
     def __init__(self, shards: Sequence[Path]) -> None:
         self.ids = pl.Series("utt_id", [name for shard in shards for name in utterance_ids(shard)], pl.String())
-        self.hashes = sorted(shard_hash(shard) for shard in shards)
+        self.hashes = sorted(file_hash(shard) for shard in shards)
 
 
 def _data(task: Task, rows: LabelledRows, audio: _Audio, id_key: bytes, free: bool) -> TaskData:

@@ -42,6 +42,8 @@ def environment() -> Iterator[pytest.MonkeyPatch]:
             patch.delenv(name)
         for name, value in SMALL.items():
             patch.setenv(name, value)
+        for name, few in (("FOLDS", 2), ("STRENGTHS", (0.1,)), ("REPEATS", 2)):
+            patch.setattr(f"benchmark.probe.{name}", few)
         yield patch
 
 

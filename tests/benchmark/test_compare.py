@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from benchmark.compare import CompareError, Comparison, compare, describe
-from benchmark.score import Score, as_json, as_parquet, file_hash, read_scores, write
+from benchmark.files import as_parquet, file_hash, write
+from benchmark.score import Score, as_json, read_scores
 from tests.benchmark.made_results import SPEAKERS, TASKS, keep, made_predictions, made_results, made_score
 
 

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from benchmark import space
-from benchmark.embed import shard_hash
+from benchmark.files import file_hash
 
 SPEAKERS = 120
 
@@ -42,7 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tar.write_bytes(b"stands for audio")
     (folder / "ear-1").mkdir()
     pl.DataFrame(vectors, schema={"utt_id": pl.String(), "vector": pl.List(pl.Float32())}, orient="row").write_parquet(
-        folder / "ear-1" / f"{shard_hash(tar)[:16]}.parquet"
+        folder / "ear-1" / f"{file_hash(tar)[:16]}.parquet"
     )
     return folder
 

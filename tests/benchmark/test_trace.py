@@ -16,7 +16,8 @@ import soundfile
 import torch
 
 from benchmark import evaluate, metrics, transfer, units
-from benchmark.score import Score, as_json, as_parquet, write
+from benchmark.files import as_parquet, write
+from benchmark.score import Score, as_json
 from benchmark.task import load_tasks, load_transfers, transfer_tasks
 from benchmark.trace import TraceError, trace_score
 from pipelines import manifest as manifests

@@ -15,9 +15,10 @@ import soundfile
 
 from benchmark.baselines import AlwaysYes, MelStatistics, RandomVectors
 from benchmark.confounds import Confound
-from benchmark.embed import embed, embeddings_folder, shard_hash
+from benchmark.embed import embed, embeddings_folder
 from benchmark.embedders import UNTRAINED, Embedder, Vectors, Wave
 from benchmark.evaluate import Contender, evaluate
+from benchmark.files import file_hash
 from benchmark.score import Score
 from benchmark.task import Task
 
@@ -173,7 +174,7 @@ def write_world(root: Path, rows: pl.DataFrame, embedders: Sequence[Embedder]) -
                 file.addfile(tarfile.TarInfo(f"{utt_id}.flac"), io.BytesIO())
         shards[str(corpus)] = [tar]
         for embedder in embedders:
-            target = embeddings_folder(embedder, root / "embeddings") / f"{shard_hash(tar)[:16]}.parquet"
+            target = embeddings_folder(embedder, root / "embeddings") / f"{file_hash(tar)[:16]}.parquet"
             target.parent.mkdir(parents=True, exist_ok=True)
             part.select("utt_id", pl.col("vector").cast(pl.List(pl.Float32()))).write_parquet(target)
     return shards

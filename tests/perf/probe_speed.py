@@ -161,8 +161,9 @@ def board(speakers: int, width: int, decay: float, studies: bool) -> None:
     import duckdb
     import polars as pl
 
-    from benchmark.embed import embeddings_folder, shard_hash
+    from benchmark.embed import embeddings_folder
     from benchmark.evaluate import evaluate
+    from benchmark.files import file_hash
     from benchmark.task import Task
 
     encoder = Encoder(width)
@@ -191,7 +192,7 @@ def board(speakers: int, width: int, decay: float, studies: bool) -> None:
                 for one in ids:
                     tar.addfile(tarfile.TarInfo(f"{one}.flac"), io.BytesIO())
             lists = pl.Series("vector", corpus.x).cast(pl.List(pl.Float32()))
-            file = vectors / f"{shard_hash(shards[name][0])[:16]}.parquet"
+            file = vectors / f"{file_hash(shards[name][0])[:16]}.parquet"
             pl.DataFrame([pl.Series("utt_id", ids), lists]).write_parquet(file)
             for k in range(n):
                 condition = (f"label{k} = 1", f"label{k} = 0")

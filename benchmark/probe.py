@@ -395,7 +395,7 @@ def _prepared(x: Matrix) -> _Vectors:
 
 
 def _fit(vectors: _Vectors, tasks: Sequence[_Task], tolerance: float) -> list[_Model]:
-    """Balanced logistic regressions on standardised vectors, as scikit-learn defines them but for `LEAST_SPREAD`, solved together.
+    """Balanced logistic regressions on standardised vectors, solved together; scikit-learn's but for `LEAST_SPREAD`.
 
     What is minimised is the sum of their losses, by scipy's L-BFGS-B. It walks straight where all directions curve
     alike, and here they do not: frozen vectors vary a thousand times more along some axes than along others, and a

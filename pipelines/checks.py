@@ -147,14 +147,15 @@ def same_audio(slap: Slap) -> dg.AssetCheckResult:
 
 @dg.asset_check(asset="leaderboard", description="Every task of the paper has a score from every embedder.")
 def board_complete(slap: Slap) -> dg.AssetCheckResult:
-    """Warns while tasks of the paper's track are missing, and names them."""
+    """Warns while tasks of the paper's track are missing, and names them; a confound may have nothing to say."""
+    from benchmark.confounds import NAMES
     from benchmark.score import read_scores
 
     missing = sorted(
         {
             f"{score.task}: {score.reason}"
             for score in read_scores(slap.settings().warehouse / "scores")
-            if score.track == "paper" and score.status != "ok"
+            if score.track == "paper" and score.status != "ok" and score.embedder not in NAMES
         }
     )
     return dg.AssetCheckResult(

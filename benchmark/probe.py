@@ -11,8 +11,8 @@ step a matrix product instead of twenty products with a vector (see `_fit`).
 
 from __future__ import annotations
 
+import logging
 import os
-import warnings
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +21,8 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+
+log = logging.getLogger(__name__)
 
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)  # C of LogisticRegression; the smallest regularises most
 FOLDS = 5
@@ -452,7 +454,7 @@ def _fit(vectors: _Vectors, tasks: Sequence[_Task], tolerance: float) -> list[_M
         p = expit(x @ weights + place[-1])
         spread = np.maximum((weight * p * (1 - p)).sum(axis=0), 1e-4)
     else:
-        warnings.warn(f"{len(penalty)} regressions on {len(used)} rows did not converge", stacklevel=2)
+        log.info("%d regressions on %d rows were stopped before they converged", len(penalty), len(used))
     ends = np.cumsum(columns)[:-1]
     split = zip(np.split(weights, ends, axis=1), np.split(place[-1], ends), strict=True)
     return [_Model(*one) for one in split]

@@ -104,7 +104,8 @@ def test_the_whole_graph_and_a_second_run_without_work(run: Run, tmp_path: Path)
     paper = [score for score in scores(warehouse).values() if score["track"] == "paper"]
     assert len({score["task"] for score in paper}) == 38
     assert len({score["corpus"] for score in paper}) == 14
-    assert {score["status"] for score in paper} == {"ok"}
+    # a confound may have nothing to say, as the sex of who speaks where sex is asked
+    assert {score["status"] for score in paper if not str(score["embedder"]).startswith("confound-")} == {"ok"}
     languages = ask(warehouse, "SELECT DISTINCT language FROM facts JOIN score USING (corpus) WHERE track = 'paper'")
     assert {language for (language,) in languages} == {"fr", "it", "es", "sk", "en", "zh", "de"}
     manifest = json.loads((warehouse / "manifests" / (warehouse / "manifests" / "current").read_text()).read_text())

@@ -28,7 +28,7 @@ import polars as pl
 
 from benchmark import recording
 from benchmark.embedders import UNTRAINED
-from benchmark.intervals import FOLDED, SCALE_DIGITS, auroc, by_folds, paired_difference
+from benchmark.intervals import FOLDED, SCALE_DIGITS, auroc, by_folds
 from benchmark.task import Task
 
 if TYPE_CHECKING:
@@ -422,32 +422,3 @@ def _flag(score: Score) -> Flag:
 
 def _listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def not_better(
-    flagged: Mapping[str, Sequence[Flag]],
-    predictions: Mapping[str, Mapping[str, pl.DataFrame]],
-    tasks: Sequence[Task],
-) -> dict[str, dict[str, str]]:
-    """Which models do no better than what a task is flagged for: task -> embedder -> a sentence.
-
-    A model is better where the interval of the paired difference in macro-F1 to every flagged confound lies
-    above 0; the sentence names the strongest confound that it does not beat.
-
-    Args:
-        flagged: from `flags`.
-        predictions: by embedder and task, of models and confounds, on the same units.
-        tasks: with those flagged.
-    """
-    found: dict[str, dict[str, str]] = {}
-    for task in tasks:
-        for embedder, by_task in predictions.items():
-            if embedder in NAMES or task.name not in by_task:
-                continue
-            for flag in flagged.get(task.name, ()):
-                _, low, _ = paired_difference(by_task, predictions[flag.confound], [task])
-                if low <= 0:
-                    sentence = f"{embedder} is not separable from {WHAT[flag.confound]} here"
-                    found.setdefault(task.name, {})[embedder] = sentence
-                    break
-    return found

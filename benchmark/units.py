@@ -23,7 +23,6 @@ from benchmark.task import Rows as LabelledRows
 from benchmark.task import Task, primary, rows_of
 
 FEW = 30  # test persons; below, one split says little and a corpus that is free is judged by folds
-PROTOCOLS = ("split", "folds")
 
 Rows = npt.NDArray[np.int64]
 Labels = npt.NDArray[np.int8]

@@ -372,17 +372,6 @@ def test_telling_counts_persons_and_corrects_for_the_number_of_properties() -> N
     assert telling(features, pl.Series(y * 0), pl.Series(person)) == {}
 
 
-def test_a_model_that_does_no_better_than_a_flag_is_named() -> None:
-    predictions = judged(2.0, np.random.default_rng(0)).with_columns(unit_id=pl.int_range(pl.len()).cast(pl.String()))
-    knows = predictions.with_columns(predicted=pl.col("y").cast(pl.Float64()))
-    by = {NAMES[0]: {"t": predictions}, "slap": {"t": predictions}, "oracle": {"t": knows}}
-    flagged = flags([scored(NAMES[0], predictions)])
-    task = replace(TASK, name="t")
-    said = confounds.not_better(flagged, by, [task])
-    assert said == {"t": {"slap": "slap is not separable from recording properties here"}}
-    assert confounds.not_better({}, by, [task]) == {}
-
-
 # --- a corpus that is known for it ---
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slap_model import config
@@ -58,12 +60,15 @@ class LogMel(nn.Module):
     def raw(self, waves: Tensor) -> Tensor:
         """Log-mel energies before normalisation, ``[batch, frames, mels]``."""
         settings = self.settings
-        waves = waves.float() - waves.float().mean(dim=1, keepdim=True)
+        waves = waves.float()
+        waves = waves - waves.mean(dim=1, keepdim=True)
         frames = waves.unfold(1, settings.window, settings.hop)
         frames = frames - frames.mean(dim=2, keepdim=True)
-        previous = torch.cat([frames[..., :1], frames[..., :-1]], dim=2)
-        frames = (frames - PREEMPHASIS * previous) * self.taper
-        power = torch.fft.rfft(frames, n=self.fft).abs().square()[..., : self.fft // 2]
+        # Multiplied and subtracted in two roundings, as Kaldi does: weak bins show the difference. A frame's first
+        # sample has no one before it, but the window is zero there.
+        frames = F.pad(frames[..., 1:] - PREEMPHASIS * frames[..., :-1], (1, 0)) * self.taper
+        spectrum = torch.fft.rfft(frames, n=self.fft)
+        power = (spectrum.real.square() + spectrum.imag.square())[..., : self.fft // 2]  # abs() would take a root
         mel: Tensor = (power @ self.banks.T).clamp(min=EPSILON).log()
         return mel
 
@@ -73,8 +78,8 @@ class LogMel(nn.Module):
             return (self.raw(waves) - self.mean) / (2 * self.std)
 
     @torch.no_grad()
-    def fit(self, waves: Tensor) -> None:
-        """Take mean and standard deviation of the log-mel from a sample of the training data."""
-        mel = self.raw(waves)
-        self.mean.copy_(mel.mean())
-        self.std.copy_(mel.std().clamp(min=1e-3))
+    def fit(self, waves: Sequence[Tensor]) -> None:
+        """Take mean and standard deviation of the log-mel from waves ``[samples]`` of the training data."""
+        values = torch.cat([self.raw(wave[None]).flatten() for wave in waves])
+        self.mean.copy_(values.mean())
+        self.std.copy_(values.std().clamp(min=1e-3))

@@ -64,8 +64,24 @@ class Loss:
     mae_weight: float = 1.0
     mask: float = 0.7
     contrastive_mask: float = 0.0  # share of patches left out of the contrastive pass (FLIP); the paper's is 0
+    shared_pass: bool = False  # the autoencoder hides what the contrastive pass leaves out: one pass instead of two
+    gather: bool = True  # negatives from all processes (open in the paper)
     temperature: float = 0.07  # initial; learned
     dim: int = 512  # of the shared space
+
+
+@dataclass(frozen=True)
+class Data:
+    """Which clip comes how often, with which caption, and at which length (see `slap_model.data`)."""
+
+    # A clip shorter than the window: "repeat" fills it with the clip, "pad" with silence, "own" leaves it short.
+    lengths: Literal["repeat", "pad", "own"] = "repeat"
+    bucket: int = 64  # frames; clips of their own length are cut to a multiple, so that equal ones share a batch
+    # "mixed": any caption of the clip's facts; "full": those that say most of them; "short": those that say least.
+    captions: Literal["mixed", "full", "short"] = "mixed"
+    # "shares": the share of each corpus per epoch (paper); "corpus": all corpora equally often; "label": within the
+    # shares, a clip with a rare label more often.
+    balance: Literal["shares", "corpus", "label"] = "shares"
 
 
 @dataclass(frozen=True)
@@ -73,7 +89,7 @@ class Train:
     """Optimisation; the paper gives 50,000 steps at batch 64, the rest is our choice."""
 
     steps: int = 50_000
-    batch: int = 64
+    batch: int = 64  # of all processes together
     rate: float = 1e-4
     warmup: int = 2_000
     final: float = 0.01  # the rate at the last step, as a share of `rate`
@@ -81,6 +97,11 @@ class Train:
     clip: float = 1.0
     seed: int = 0
     precision: Literal["auto", "bf16", "fp32"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    accumulate: int = 1  # parts of a process's batch that are in memory at once: one; loss and gradients stay the same
+    checkpoint_activations: bool = False  # activations computed again in the backward pass: less memory, more time
+    compile: bool = False  # torch.compile for the transformer blocks
+    patience: float = 600.0  # seconds that a process waits for the others before it ends the job
     workers: int = 0
     cache_gb: float = 0.0  # decoded audio kept in memory, for corpora that fit
     checkpoint_every: int = 1_000
@@ -96,24 +117,56 @@ class Config:
     decoder: Decoder = field(default_factory=Decoder)
     text: Text = field(default_factory=Text)
     loss: Loss = field(default_factory=Loss)
+    data: Data = field(default_factory=Data)
     train: Train = field(default_factory=Train)
 
     @property
     def samples(self) -> int:
         """Waveform samples of one window."""
-        return self.frontend.window + (self.frontend.frames - 1) * self.frontend.hop
+        return self.samples_of(self.frontend.frames)
+
+    def samples_of(self, frames: int) -> int:
+        """Waveform samples that give so many frames."""
+        return self.frontend.window + (frames - 1) * self.frontend.hop
+
+    def frames_of(self, samples: int) -> int:
+        """Frames that fit into so many waveform samples."""
+        return max(0, (samples - self.frontend.window) // self.frontend.hop + 1)
 
     @property
     def grid(self) -> tuple[int, int]:
         """Patches along time and frequency."""
-        time, mel = self.frontend.frames, self.frontend.mels
-        if time % self.encoder.patch[0] or mel % self.encoder.patch[1]:
-            raise ConfigError(f"frames x mels {time} x {mel} is no multiple of the patch {self.encoder.patch}")
-        return time // self.encoder.patch[0], mel // self.encoder.patch[1]
+        return self.frontend.frames // self.encoder.patch[0], self.frontend.mels // self.encoder.patch[1]
 
     def as_dict(self) -> dict[str, Any]:
         """The configuration as plain values, as it stands in a checkpoint."""
         return asdict(self)
+
+
+def check(settings: Config) -> Config:
+    """The same configuration, if its fields go together.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    frontend, encoder, loss, data, train = (
+        settings.frontend,
+        settings.encoder,
+        settings.loss,
+        settings.data,
+        settings.train,
+    )
+    if frontend.frames % encoder.patch[0] or frontend.mels % encoder.patch[1]:
+        raise ConfigError(
+            f"frames x mels {frontend.frames} x {frontend.mels} is no multiple of the patch {encoder.patch}"
+        )
+    if loss.shared_pass and not 0 < loss.contrastive_mask < 1:
+        raise ConfigError("loss.shared_pass = true: the one pass hides loss.contrastive_mask of the patches; set it")
+    if data.lengths == "own" and (data.bucket < encoder.patch[0] or data.bucket % encoder.patch[0]):
+        raise ConfigError(f"data.bucket = {data.bucket}: a multiple of the patch's {encoder.patch[0]} frames wanted")
+    if train.batch < 1 or train.accumulate < 1:
+        raise ConfigError("train.batch and train.accumulate are at least 1")
+    return settings
 
 
 def parse(values: Mapping[str, Any]) -> Config:
@@ -122,8 +175,7 @@ def parse(values: Mapping[str, Any]) -> Config:
     Raises:
         ConfigError: an unknown section or field, or a value of the wrong type.
     """
-    filled: Config = _fill(Config, values, "")
-    return filled
+    return check(_fill(Config, values, ""))
 
 
 def load(name: str, overrides: Sequence[str] = ()) -> Config:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -16,19 +19,17 @@ class MaeDecoder(nn.Module):
 
     def __init__(self, settings: config.Config) -> None:
         super().__init__()
-        from timm.models.swin_transformer import SwinTransformerBlock
-
-        decoder, self.grid = settings.decoder, settings.grid
-        window = (min(decoder.window, self.grid[0]), min(decoder.window, self.grid[1]))
+        decoder, grid = settings.decoder, settings.grid
+        window = (min(decoder.window, grid[0]), min(decoder.window, grid[1]))
         self.enter = nn.Linear(settings.encoder.dim, decoder.dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, decoder.dim))
         nn.init.normal_(self.mask_token, std=0.02)
-        self.register_buffer("positions", sincos_positions(self.grid, decoder.dim)[:, 1:], persistent=False)
+        self.register_buffer("positions", sincos_positions(grid, decoder.dim)[:, 1:], persistent=False)
         self.blocks = nn.Sequential(
             *(
-                SwinTransformerBlock(
+                swin_block()(
                     decoder.dim,
-                    self.grid,
+                    grid,
                     num_heads=decoder.heads,
                     window_size=window,
                     shift_size=0 if index % 2 == 0 else min(window) // 2,
@@ -39,20 +40,40 @@ class MaeDecoder(nn.Module):
         self.norm = nn.LayerNorm(decoder.dim)
         self.leave = nn.Linear(decoder.dim, settings.encoder.patch[0] * settings.encoder.patch[1])
 
-    def forward(self, visible: Tensor, keep: Tensor) -> Tensor:
+    def forward(self, visible: Tensor, keep: Tensor, grid: tuple[int, int]) -> Tensor:
         """Predicted patches.
 
         Args:
             visible: ``[batch, visible, encoder dim]`` tokens of the patches that were seen.
             keep: ``[batch, visible]`` their indices.
+            grid: patches along time and frequency, at most those of the window.
 
         Returns:
             ``[batch, patches, patch values]``.
         """
-        batch, count = len(visible), self.grid[0] * self.grid[1]
+        batch, count = len(visible), grid[0] * grid[1]
         seen = self.enter(visible)
         tokens = self.mask_token.to(seen.dtype).expand(batch, count, -1)
-        tokens = tokens.scatter(1, keep.unsqueeze(-1).expand(-1, -1, seen.shape[-1]), seen) + self.positions
-        tokens = self.blocks(tokens.view(batch, *self.grid, -1)).view(batch, count, -1)
+        tokens = tokens.scatter(1, keep.unsqueeze(-1).expand(-1, -1, seen.shape[-1]), seen) + self.positions[:, :count]
+        tokens = self.blocks(tokens.view(batch, *grid, -1)).view(batch, count, -1)
         patches: Tensor = self.leave(self.norm(tokens))
         return patches
+
+
+@cache
+def swin_block() -> type[nn.Module]:
+    """timm's shifted-window block for grids of any size, whose attention masks are made once per size."""
+    from timm.models.swin_transformer import SwinTransformerBlock
+
+    class Block(SwinTransformerBlock):  # type: ignore[misc]
+        def __init__(self, *arguments: Any, **settings: Any) -> None:
+            super().__init__(*arguments, dynamic_mask=True, **settings)
+            self.masks: dict[tuple[Any, ...], Tensor | None] = {}
+
+        def get_attn_mask(self, x: Tensor) -> Tensor | None:
+            key = (*x.shape[1:3], x.device, x.dtype)
+            if key not in self.masks:
+                self.masks[key] = super().get_attn_mask(x)
+            return self.masks[key]
+
+    return Block

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 
 from slap_model import config
+from slap_model.weights import load_weights
 
 
 def sincos_positions(grid: tuple[int, int], dim: int) -> Tensor:
@@ -24,17 +23,17 @@ def sincos_positions(grid: tuple[int, int], dim: int) -> Tensor:
 
 
 class AudioEncoder(nn.Module):
-    """ViT over ``[batch, frames, mels]``; see `pooled` for the embedding and `visible` for the masked pass."""
+    """ViT over ``[batch, frames, mels]``; see `pooled` for the embedding and `tokens` for the masked pass."""
 
     def __init__(self, settings: config.Config) -> None:
-        super().__init__()
         from timm.models.vision_transformer import VisionTransformer
 
+        super().__init__()
         encoder = settings.encoder
         if encoder.dim % 4:
             raise config.ConfigError(f"encoder.dim = {encoder.dim} must be a multiple of 4")
-        self.grid = settings.grid
-        self.patches = self.grid[0] * self.grid[1]
+        self.patch = encoder.patch
+        self.thrifty = settings.train.checkpoint_activations
         self.vit = VisionTransformer(
             img_size=(settings.frontend.frames, settings.frontend.mels),
             patch_size=encoder.patch,
@@ -45,73 +44,50 @@ class AudioEncoder(nn.Module):
             depth=encoder.depth,
             num_heads=encoder.heads,
         )
-        positions = nn.Parameter(sincos_positions(self.grid, encoder.dim), requires_grad=False)
-        self.vit.pos_embed = positions
+        self.vit.pos_embed = nn.Parameter(sincos_positions(settings.grid, encoder.dim), requires_grad=False)
         if encoder.weights:
             load_weights(self.vit, encoder.weights)
 
-    def pooled(self, mel: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Mean over the patch tokens, then norm.
+    @property
+    def positions(self) -> Tensor:
+        """``[1, 1 + patches, dim]``, the class token's first."""
+        assert self.vit.pos_embed is not None
+        return self.vit.pos_embed
+
+    def grid_of(self, mel: Tensor) -> tuple[int, int]:
+        """Patches along time and frequency of a log-mel, which may be shorter than the window."""
+        return mel.shape[1] // self.patch[0], mel.shape[2] // self.patch[1]
+
+    def tokens(self, mel: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Patch tokens after the last block, before the norm.
 
         Args:
-            mel: ``[batch, frames, mels]``.
+            mel: ``[batch, frames, mels]``; fewer frames than the window have its first positions.
             keep: ``[batch, visible]`` indices of the patches to look at; all where it is None.
 
         Returns:
-            ``[batch, dim]``.
+            ``[batch, patches or visible, dim]``.
         """
-        pooled: Tensor = self.vit.fc_norm(self._tokens(mel, keep).mean(dim=1))
-        return pooled
-
-    def visible(self, mel: Tensor, keep: Tensor) -> Tensor:
-        """Tokens of the visible patches only, ``[batch, visible, dim]``; arguments as in `pooled`."""
-        visible: Tensor = self.vit.fc_norm(self._tokens(mel, keep))
-        return visible
-
-    def _tokens(self, mel: Tensor, keep: Tensor | None) -> Tensor:
-        patches = self._patches(mel)
+        assert self.vit.cls_token is not None
+        patches = self.vit.patch_embed.proj(mel.unsqueeze(1)).flatten(2).transpose(1, 2)
+        patches = patches + self.positions[:, 1 : 1 + patches.shape[1]]
         if keep is not None:
             patches = patches.gather(1, keep.unsqueeze(-1).expand(-1, -1, patches.shape[-1]))
-        return self._blocks(patches)[:, 1:]
+        first = (self.vit.cls_token + self.positions[:, :1]).expand(len(patches), -1, -1)
+        tokens = torch.cat([first.to(patches.dtype), patches], dim=1)
+        if self.thrifty and self.training:
+            from timm.models import checkpoint_seq
 
-    def _patches(self, mel: Tensor) -> Tensor:
-        assert self.vit.pos_embed is not None
-        patches: Tensor = self.vit.patch_embed(mel.unsqueeze(1)) + self.vit.pos_embed[:, 1:]
-        return patches
+            tokens = checkpoint_seq(self.vit.blocks, tokens)
+        else:
+            tokens = self.vit.blocks(tokens)
+        return tokens[:, 1:]
 
-    def _blocks(self, patches: Tensor) -> Tensor:
-        assert self.vit.cls_token is not None
-        assert self.vit.pos_embed is not None
-        first = (self.vit.cls_token + self.vit.pos_embed[:, :1]).expand(len(patches), -1, -1)
-        tokens: Tensor = self.vit.blocks(torch.cat([first, patches], dim=1))
-        return tokens
+    def pool(self, tokens: Tensor) -> Tensor:
+        """Mean over ``[batch, tokens, dim]``, then norm: ``[batch, dim]``."""
+        pooled: Tensor = self.vit.fc_norm(tokens.mean(dim=1))
+        return pooled
 
-
-def load_weights(vit: nn.Module, weights: str) -> None:
-    """Start from a safetensors file or a pretrained timm model.
-
-    AudioMAE's is ``hf_hub:gaunernst/vit_base_patch16_1024_128.audiomae_as2m``.
-
-    Raises:
-        config.ConfigError: the weights cannot be had, or do not fit the encoder.
-    """
-    if Path(weights).suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        if not Path(weights).is_file():
-            raise config.ConfigError(f"encoder.weights: no file {weights}; leave it empty to train from scratch")
-        state = load_file(weights)
-    else:
-        import timm
-
-        try:
-            state = timm.create_model(weights, pretrained=True, num_classes=0).state_dict()
-        except Exception as error:  # timm and the hub client raise many kinds when there is no network
-            raise config.ConfigError(
-                f"encoder.weights: {weights!r} cannot be loaded ({error}); leave it empty to train from scratch"
-            ) from error
-    state = {key.replace("norm.", "fc_norm.") if key.startswith("norm.") else key: v for key, v in state.items()}
-    missing, unexpected = vit.load_state_dict(state, strict=False)
-    unfit = [key for key in missing if key not in {"fc_norm.weight", "fc_norm.bias"}]
-    if unfit or unexpected:
-        raise config.ConfigError(f"encoder.weights: {weights!r} does not fit: {(unfit + list(unexpected))[:3]}")
+    def pooled(self, mel: Tensor) -> Tensor:
+        """The embedding ``[batch, dim]`` of ``[batch, frames, mels]``."""
+        return self.pool(self.tokens(mel))

@@ -70,16 +70,16 @@ def patchify(mel: Tensor, patch: tuple[int, int]) -> Tensor:
     return mel.view(batch, time, patch[0], bins, patch[1]).permute(0, 1, 3, 2, 4).reshape(batch, time * bins, -1)
 
 
-def random_keep(batch: int, patches: int, masked: float, device: torch.device) -> tuple[Tensor, Tensor]:
-    """A random unstructured mask.
+def visible_patches(noise: Tensor, masked: float) -> tuple[Tensor, Tensor]:
+    """A random unstructured mask from uniform ``noise`` ``[batch, patches]``.
 
     Returns:
         ``keep`` ``[batch, visible]`` indices of visible patches and ``mask`` boolean ``[batch, patches]``, true
         where hidden.
     """
-    visible = max(1, round(patches * (1 - masked)))
-    keep = torch.rand(batch, patches, device=device).argsort(dim=1)[:, :visible]
-    mask = torch.ones(batch, patches, dtype=torch.bool, device=device).scatter(1, keep, False)
+    visible = max(1, round(noise.shape[1] * (1 - masked)))
+    keep = noise.argsort(dim=1)[:, :visible]
+    mask = torch.ones_like(noise, dtype=torch.bool).scatter(1, keep, False)
     return keep, mask
 
 

@@ -12,24 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from slap_model import config
 from slap_model.decoder import MaeDecoder
 from slap_model.encoder import AudioEncoder
 from slap_model.frontend import LogMel
-from slap_model.losses import (
-    clip_loss,
-    entailment_loss,
-    mae_loss,
-    pair_labels,
-    patchify,
-    random_keep,
-    siglip_loss,
-)
 
 MAX_LOG_SCALE = 4.6052  # ln 100, CLIP's bound on the inverse temperature
-Batch = Mapping[str, Tensor]
 
 
 class CheckpointError(ValueError):
@@ -50,45 +40,6 @@ class Slap(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(-float(np.log(settings.loss.temperature))))
         self.bias = nn.Parameter(torch.tensor(-10.0 if settings.loss.contrastive == "siglip" else 0.0))
         self.card: dict[str, Any] = {}  # what the checkpoint says of itself: step, manifest, trained_on
-
-    # --- training ---------------------------------------------------------------------------------------------
-
-    def contrastive(self, batch: Batch, mel: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The contrastive loss of a batch, and the figures worth logging.
-
-        On the full mel, or on a random part of its patches where ``contrastive_mask`` says so: half the work, and
-        on little data a guard against learning the training speakers by heart (FLIP, Li et al. 2023).
-        """
-        left_out, keep = self.settings.loss.contrastive_mask, None
-        if left_out > 0:
-            keep, _ = random_keep(len(mel), self.encoder.patches, left_out, mel.device)
-        audio = F.normalize(self.audio_head(self.encoder.pooled(mel, keep)).float(), dim=1)
-        text = F.normalize(self.text_head(batch["text"]).float(), dim=1)
-        kind = self.settings.loss.contrastive
-        logits = audio @ text.T * self.log_scale.clamp(max=MAX_LOG_SCALE).exp()
-        entailed, contradicted = pair_labels(batch["facts"], batch["denied"], batch["used"])
-        if kind == "entailment":
-            loss = entailment_loss(logits, entailed, contradicted)
-        elif kind == "clip":
-            loss = clip_loss(logits)
-        else:
-            loss = siglip_loss(logits + self.bias)
-        # Share of contradicted captions that score below the audio's own: 0.5 is chance.
-        ranked = (logits.diag()[:, None] > logits)[contradicted].float().mean()
-        return loss, {
-            "ranked": ranked,
-            "entailed": entailed.float().mean(),
-            "unknown": (~(entailed | contradicted)).float().mean(),
-        }
-
-    def reconstruction(self, mel: Tensor) -> Tensor:
-        """The masked-autoencoder loss of a batch: a second pass of the same encoder over the visible patches."""
-        assert self.decoder is not None
-        keep, mask = random_keep(len(mel), self.encoder.patches, self.settings.loss.mask, mel.device)
-        predicted = self.decoder(self.encoder.visible(mel, keep), keep)
-        return mae_loss(predicted, patchify(mel, self.settings.encoder.patch), mask)
-
-    # --- use --------------------------------------------------------------------------------------------------
 
     @classmethod
     def from_checkpoint(cls, folder: Path | str) -> Slap:
@@ -188,33 +139,6 @@ class Slap(nn.Module):
         vectors = TextTower(self.settings.text.tower).encode(list(texts))
         shared = self.text_head(torch.from_numpy(vectors).to(self.log_scale.device))
         return F.normalize(shared, dim=1).cpu().numpy()
-
-
-class SlapTask(nn.Module):
-    """The training objective: a batch in, losses and figures out. The loop knows neither CLIP nor MAE.
-
-    A batch holds ``waves [batch, samples]``, ``text [batch, text dim]`` and the multi-hot ``facts``, ``denied``
-    and ``used`` ``[batch, vocabulary]`` of `losses.pair_labels`.
-    """
-
-    def __init__(self, model: Slap) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Losses (``loss`` to minimise, ``contrastive`` and ``mae`` as far as they count) and scalars worth logging."""
-        weights = self.model.settings.loss
-        mel = self.model.frontend(batch["waves"])
-        losses: dict[str, Tensor] = {}
-        scalars = {"temperature": (-self.model.log_scale.detach().clamp(max=MAX_LOG_SCALE)).exp()}
-        if weights.contrastive_weight > 0:
-            losses["contrastive"], figures = self.model.contrastive(batch, mel)
-            scalars |= figures
-        if weights.mae_weight > 0:
-            losses["mae"] = self.model.reconstruction(mel)
-        total = weights.contrastive_weight * losses.get("contrastive", mel.new_zeros(()))
-        losses["loss"] = total + weights.mae_weight * losses.get("mae", mel.new_zeros(()))
-        return losses, scalars
 
 
 def crops(wave: np.ndarray, samples: int) -> list[np.ndarray]:

@@ -1,8 +1,8 @@
 """Train SLAP: ``python -m slap_model.train --config tiny --manifest warehouse/manifests/<hash>.json --out <folder>``.
 
-An ordinary program: Dagster starts it as a child process and reads its report, and by hand it does the same. It
-goes on from the newest checkpoint in ``--out``; on a CPU, a run that was killed and resumed ends with the same bits
-as one that was not.
+An ordinary program: Dagster starts it as a child process and reads its report, and by hand it does the same; on
+several GPUs it is started by ``torchrun``. It goes on from the newest checkpoint in ``--out``; on a CPU, a run that was
+killed and resumed ends with the same bits as one that was not.
 """
 
 from __future__ import annotations
@@ -11,28 +11,54 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
-import time
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Subset
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
-from slap_model import config
-from slap_model.data import TrainingSet
+from slap_model import config, distributed
+from slap_model.data import Batches, TrainingSet, collate
+from slap_model.distributed import LostRankError, Ranks
 from slap_model.manifest import Manifest, ManifestError, withdrawn_on
-from slap_model.model import CheckpointError, Slap, SlapTask, newest_checkpoint
+from slap_model.model import CheckpointError, Slap, newest_checkpoint
+from slap_model.task import SlapTask, to_device
+from slap_model.watch import TooSlowError, Watch, refuse_if_hopeless
+
+# How the work is done, not what is learned: a run goes on with other values of these.
+WORK = ("device", "accumulate", "checkpoint_activations", "compile", "patience", "workers", "cache_gb")
+NOTES = ("checkpoint_every", "log_every")
 
 
 class TrainingError(RuntimeError):
     """Training cannot go on; the message says why and what to do."""
 
 
-def train(settings: config.Config, manifest: Manifest, out: Path) -> Path:
+class Stopped(RuntimeError):
+    """The run was asked to end, and did so behind a checkpoint; ``signal`` is what asked."""
+
+    def __init__(self, step: int, signal: int) -> None:
+        super().__init__(f"stopped at step {step}, behind a checkpoint: the same command goes on from it")
+        self.signal = signal
+
+
+def never() -> int:
+    """Nobody asks to stop."""
+    return 0
+
+
+def train(
+    settings: config.Config,
+    manifest: Manifest,
+    out: Path,
+    ranks: Ranks | None = None,
+    asked_to_stop: Callable[[], int] = never,
+) -> Path:
     """Train to ``settings.train.steps`` and return the final checkpoint's folder.
 
     Args:
@@ -40,65 +66,103 @@ def train(settings: config.Config, manifest: Manifest, out: Path) -> Path:
         manifest: the data.
         out: folder of this run; its newest checkpoint is gone on from, ``metrics.jsonl`` grows every
             ``log_every`` steps.
+        ranks: this process among those of `distributed.started`; without it the only one, on the CPU.
+        asked_to_stop: asked after each step; a number above 0 ends the run behind a checkpoint.
 
     Raises:
-        TrainingError: the checkpoint in ``out`` is another run's, or the loss is no longer finite.
+        TrainingError: the checkpoint in ``out`` is another run's, the batch does not divide over the processes, or the
+            loss is no longer finite.
+        Stopped: it was asked to.
     """
-    from tqdm import tqdm
-
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    train, data = settings.train, TrainingSet(manifest, settings)
+    ranks = ranks or Ranks(0, 1, torch.device("cpu"))
+    train, data, device = settings.train, TrainingSet(manifest, settings), ranks.device
+    if train.batch % ranks.world:
+        raise TrainingError(f"train.batch = {train.batch} does not divide over {ranks.world} processes")
     torch.manual_seed(train.seed)
     model = Slap(settings)
     model.card = {"trained_on": manifest.trained_on}
     task = SlapTask(model).to(device)
-    optimiser = torch.optim.AdamW(groups(model, train.weight_decay), lr=train.rate, betas=(0.9, 0.95))
+    optimiser = torch.optim.AdamW(
+        groups(model, train.weight_decay), lr=train.rate, betas=(0.9, 0.95), fused=device.type == "cuda"
+    )
     step = resume(out, model, optimiser, settings, manifest)
     if step == 0 and not settings.encoder.weights:
-        model.frontend.fit(data.sample_of_waves(256).to(device))
+        model.frontend.fit([wave.to(device) for wave in data.sample_of_waves(256)])
+    if train.compile:
+        compile_blocks(model)
     loader = DataLoader(
-        Subset(data, range(step * train.batch, train.steps * train.batch)),
-        batch_size=train.batch,
+        data,
+        batch_sampler=Batches(range(step, train.steps), train.batch, ranks.rank, ranks.world),
+        collate_fn=collate,
         num_workers=train.workers,
+        worker_init_fn=leave_signals_alone,
         timeout=300 if train.workers else 0,
         persistent_workers=train.workers > 0,
+        pin_memory=device.type == "cuda",
     )
+    objective = joint(task, ranks)
     precision = torch.bfloat16 if use_bf16(train.precision, device) else torch.float32
-    started, first = time.monotonic(), step
-    out.mkdir(parents=True, exist_ok=True)
     task.train()
-    with (
-        (out / "metrics.jsonl").open("a") as log,
-        tqdm(total=train.steps, initial=step, unit="step", desc=out.name) as bar,
-    ):
-        for batch in islice(loader, train.steps - step):
-            torch.manual_seed(train.seed * 1_000_003 + step)  # masks depend on the step alone: resuming is exact
+    finite = torch.ones((), dtype=torch.bool, device=device)
+    with Watch(out, settings, device, step, main=ranks.main) as watch:
+        batches = iter(loader)
+        while step < train.steps:
+            with watch.waiting():
+                batch = next(batches)
             for group in optimiser.param_groups:
                 group["lr"] = rate(step, train)
             with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
-                losses, scalars = task({name: tensor.to(device) for name, tensor in batch.items()})
-            if not torch.isfinite(losses["loss"]):
-                raise TrainingError(
-                    f"loss is {losses['loss'].item()} at step {step}; the last checkpoint in {out} is good: "
-                    "lower train.rate and start again from it"
-                )
+                losses, scalars = objective(to_device(batch, device))
             optimiser.zero_grad(set_to_none=True)
             losses["loss"].backward()
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), train.clip)
             optimiser.step()
+            task.after_step()
+            finite &= torch.isfinite(losses["loss"].detach()) & torch.isfinite(norm)
             step += 1
-            bar.update()
-            if step % train.log_every == 0 or step == train.steps:
-                clips = (step - first) * train.batch / (time.monotonic() - started)
-                figures = {"step": float(step), "clips_per_second": clips, "gradient_norm": norm.item()}
-                figures |= {"learning_rate": rate(step - 1, train)}
-                figures |= {name: value.item() for name, value in {**losses, **scalars}.items()}
-                log.write(json.dumps(figures) + "\n")
-                log.flush()
-                bar.set_postfix({name: f"{value.item():.3f}" for name, value in losses.items()})
-            if step % train.checkpoint_every == 0 or step == train.steps:
+            asked = distributed.any_of(asked_to_stop())
+            last = step == train.steps or asked > 0
+            saving = last or step % train.checkpoint_every == 0
+            # Asking the GPU for a number waits for it: only now and then, and before anything is kept.
+            if (saving or step % train.log_every == 0) and not finite:
+                raise TrainingError(
+                    f"loss or gradient is no longer finite by step {step} (loss {losses['loss'].item():.4g}); the last "
+                    f"checkpoint in {out} is good: lower train.rate and start again from it"
+                )
+            figures = {"gradient_norm": norm, "learning_rate": rate(step - 1, train), **losses, **scalars}
+            watch.step(step, figures, last=last)
+            if saving and ranks.main:
                 save(out, step, model, optimiser, settings, manifest)
-    return newest_checkpoint(out)
+            if asked and step < train.steps:
+                raise Stopped(step, asked)
+    return checkpoint_folder(out, train.steps)
+
+
+def checkpoint_folder(out: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies."""
+    return out / f"step-{step:08d}"
+
+
+def joint(task: SlapTask, ranks: Ranks) -> nn.Module:
+    """The task, its gradients averaged over the processes where there are several."""
+    if ranks.world == 1:
+        return task
+    from torch.nn.parallel import DistributedDataParallel
+
+    where = [ranks.device.index] if ranks.device.type == "cuda" else None
+    return DistributedDataParallel(task, device_ids=where, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+def compile_blocks(model: Slap) -> None:
+    """Compile the transformer blocks in place: nearly all the arithmetic, and names of weights stay as they are."""
+    for block in model.encoder.vit.blocks:
+        block.compile(dynamic=True)
+
+
+def leave_signals_alone(worker: int) -> None:
+    """In a process that loads data: the trainer alone answers to signals, and ends its loaders itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def rate(step: int, train: config.Train) -> float:
@@ -137,7 +201,8 @@ def save(
     """Write ``out/step-<n>`` under a temporary name, rename it, and drop all but the last two."""
     from safetensors.torch import save_file
 
-    final, draft = out / f"step-{step:08d}", out / f".step-{step:08d}.tmp"
+    final = checkpoint_folder(out, step)
+    draft = out / f".{final.name}.tmp"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     save_file(
@@ -178,15 +243,23 @@ def resume(
     except CheckpointError:
         return 0
     card = json.loads((folder / "checkpoint.json").read_text())
-    if card["manifest"] != manifest.hash or config.parse(card["config"]) != settings:
+    if card["manifest"] != manifest.hash or _learned(config.parse(card["config"])) != _learned(settings):
         raise TrainingError(f"{folder} was trained on another manifest or configuration: give another --out")
     model.load_state_dict(load_file(folder / "model.safetensors"))
     stored = load_file(folder / "optimiser.safetensors")
-    for index, parameter in enumerate(p for group in optimiser.param_groups for p in group["params"]):
-        optimiser.state[parameter] = {
-            key: stored[f"{index}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"{index}.{key}" in stored
-        }
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in stored.items():
+        index, _, key = name.partition(".")
+        state.setdefault(int(index), {})[key] = tensor
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})  # moves each to its parameter's device
     return int(card["step"])
+
+
+def _learned(settings: config.Config) -> config.Config:
+    """The configuration without what changes no weight."""
+    plain = config.Train()
+    same = {name: getattr(plain, name) for name in (*WORK, *NOTES)}
+    return replace(settings, train=replace(settings.train, **same))
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -199,14 +272,32 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     }
 
 
+class StopSignals:
+    """Calls to `asked` answer with the signal that came, 0 while none did; a second one ends the process at once."""
+
+    def __init__(self) -> None:
+        self.came = 0
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, _: Any) -> None:
+        self.came = number
+        signal.signal(number, signal.SIG_DFL)
+
+    def asked(self) -> int:
+        """The signal that came."""
+        return self.came
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status."""
+    """The command line; returns the exit status: 2 for a mistake of the user, 3 for a lost process."""
     parser = argparse.ArgumentParser(prog="python -m slap_model.train", description=__doc__.splitlines()[0])
     parser.add_argument("--config", default="tiny", help="name in slap_model/configs, or a TOML file")
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder of this run; goes on from its checkpoints")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="section.field=value")
     options = parser.parse_args(arguments)
+    stop = StopSignals()
     try:
         settings = config.load(options.config, options.overrides)
         manifest = Manifest.load(options.manifest)
@@ -215,12 +306,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"{options.manifest}: a speaker of its shards withdrew on {day}, so they are no longer those it lists; "
                 "materialise the asset `manifest` and train on the new one"
             )
-        final = train(settings, manifest, options.out)
-    except (config.ConfigError, ManifestError, TrainingError) as error:
+        with distributed.started(settings.train.device, settings.train.patience) as ranks:
+            refuse_if_hopeless(settings, ranks.device)
+            final = train(settings, manifest, options.out, ranks, stop.asked)
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        return 128 + stopped.signal
+    except LostRankError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 3
+    except (config.ConfigError, ManifestError, TrainingError, TooSlowError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    report_to_dagster(final)
-    print(final)
+    if ranks.main:
+        report_to_dagster(final)
+        print(final)
     return 0
 
 

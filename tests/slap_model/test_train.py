@@ -29,7 +29,7 @@ def test_samples_are_a_function_of_seed_and_number(settings: config.Config, mani
     one, two = TrainingSet(manifest, settings), TrainingSet(manifest, settings)
     for number in (0, 7, 40):
         for name, tensor in one[number].items():
-            assert torch.equal(tensor, two[number][name])
+            assert torch.equal(tensor, two[number][name]), name
     other = TrainingSet(manifest, with_train(settings, seed=1))
     assert not all(torch.equal(one[i]["waves"], other[i]["waves"]) for i in range(8))
 

@@ -181,16 +181,12 @@ def parse(values: Mapping[str, Any]) -> Config:
 def load(name: str, overrides: Sequence[str] = ()) -> Config:
     """The configuration ``configs/<name>.toml`` or the TOML file ``name``, with ``section.field=value`` overrides.
 
+    A file that begins with ``like = "<name>"`` changes only the fields it holds of that one.
+
     Raises:
         ConfigError: no such file, or it does not parse.
     """
-    path = CONFIGS / f"{name}.toml"
-    if not path.is_file():
-        path = Path(name)
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.toml")))
-        raise ConfigError(f"no configuration {name!r}: give one of {known}, or the path of a TOML file")
-    values = tomllib.loads(path.read_text())
+    values = _read(name)
     for override in overrides:
         key, found, text = override.partition("=")
         section, dot, name = key.partition(".")
@@ -202,6 +198,27 @@ def load(name: str, overrides: Sequence[str] = ()) -> Config:
             value = text
         values.setdefault(section, {})[name] = value
     return parse(values)
+
+
+def _read(name: str) -> dict[str, dict[str, Any]]:
+    """The sections of a configuration's file over those of the one that it is ``like``."""
+    path = CONFIGS / f"{name}.toml"
+    if not path.is_file():
+        path = Path(name)
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.toml")))
+        raise ConfigError(f"no configuration {name!r}: give one of {known}, or the path of a TOML file")
+    try:
+        values = tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    like = values.pop("like", None)
+    if like is None:
+        return values
+    if like not in {p.stem for p in CONFIGS.glob("*.toml")} - {path.stem}:
+        raise ConfigError(f"{path}: like = {like!r} names no other configuration of {CONFIGS.name}/")
+    below = _read(like)
+    return {section: below.get(section, {}) | values.get(section, {}) for section in below | values}
 
 
 def _fill(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:

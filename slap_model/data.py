@@ -101,7 +101,8 @@ class TrainingSet(Dataset[dict[str, Tensor]]):
         values = same @ (counts > 0)  # of the attribute that occur in this corpus
         rarity = np.divide(same @ counts, values * counts, out=np.zeros_like(counts), where=counts > 0)
         weights: np.ndarray = (facts @ rarity) / np.maximum(facts.sum(axis=1), 1)
-        return weights / weights.mean()
+        weights /= weights.mean()
+        return weights
 
     def _read_audio_index(self, manifest: Manifest) -> None:
         paths, utt_ids, corpora, tars, offsets, sizes = [], [], [], [], [], []
@@ -159,7 +160,8 @@ class TrainingSet(Dataset[dict[str, Tensor]]):
         grain = self.settings.data.captions
         if grain == "mixed":
             return captions
-        return captions[said == (said.max() if grain == "full" else said.min())]
+        chosen: np.ndarray = captions[said == (said.max() if grain == "full" else said.min())]
+        return chosen
 
     def _patches(self, samples: int) -> int:
         settings, patch = self.settings, self.settings.encoder.patch

@@ -65,12 +65,14 @@ def swin_block() -> type[nn.Module]:
     """timm's shifted-window block for grids of any size, whose attention masks are made once per size."""
     from timm.models.swin_transformer import SwinTransformerBlock
 
-    class Block(SwinTransformerBlock):  # type: ignore[misc]
+    class Block(SwinTransformerBlock):
         def __init__(self, *arguments: Any, **settings: Any) -> None:
-            super().__init__(*arguments, dynamic_mask=True, **settings)
+            settings["dynamic_mask"] = True
+            super().__init__(*arguments, **settings)
             self.masks: dict[tuple[Any, ...], Tensor | None] = {}
 
-        def get_attn_mask(self, x: Tensor) -> Tensor | None:
+        def get_attn_mask(self, x: Tensor | None = None, *_: Any, **__: Any) -> Tensor | None:
+            assert x is not None
             key = (*x.shape[1:3], x.device, x.dtype)
             if key not in self.masks:
                 self.masks[key] = super().get_attn_mask(x)

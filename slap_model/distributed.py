@@ -83,7 +83,7 @@ def gather(rows: Tensor) -> Tensor:
     """
     if not (dist.is_available() and dist.is_initialized()):
         return rows
-    gathered: Tensor = _Gather.apply(rows)  # type: ignore[no-untyped-call]
+    gathered: Tensor = _Gather.apply(rows)
     return gathered
 
 

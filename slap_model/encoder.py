@@ -51,8 +51,9 @@ class AudioEncoder(nn.Module):
     @property
     def positions(self) -> Tensor:
         """``[1, 1 + patches, dim]``, the class token's first."""
-        assert self.vit.pos_embed is not None
-        return self.vit.pos_embed
+        positions: Tensor | None = self.vit.pos_embed
+        assert positions is not None
+        return positions
 
     def grid_of(self, mel: Tensor) -> tuple[int, int]:
         """Patches along time and frequency of a log-mel, which may be shorter than the window."""
@@ -81,7 +82,8 @@ class AudioEncoder(nn.Module):
             tokens = checkpoint_seq(self.vit.blocks, tokens)
         else:
             tokens = self.vit.blocks(tokens)
-        return tokens[:, 1:]
+        seen: Tensor = tokens[:, 1:]
+        return seen
 
     def pool(self, tokens: Tensor) -> Tensor:
         """Mean over ``[batch, tokens, dim]``, then norm: ``[batch, dim]``."""

@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -150,7 +151,11 @@ def joint(task: SlapTask, ranks: Ranks) -> nn.Module:
     from torch.nn.parallel import DistributedDataParallel
 
     where = [ranks.device.index] if ranks.device.type == "cuda" else None
-    return DistributedDataParallel(task, device_ids=where, broadcast_buffers=False, gradient_as_bucket_view=True)
+    with (
+        warnings.catch_warnings()
+    ):  # of a new name for broadcast_buffers, which not all supported versions of torch have
+        warnings.simplefilter("ignore", FutureWarning)
+        return DistributedDataParallel(task, device_ids=where, broadcast_buffers=False, gradient_as_bucket_view=True)
 
 
 def compile_blocks(model: Slap) -> None:

@@ -153,7 +153,7 @@ def joint(task: SlapTask, ranks: Ranks) -> nn.Module:
     where = [ranks.device.index] if ranks.device.type == "cuda" else None
     with (
         warnings.catch_warnings()
-    ):  # of a new name for broadcast_buffers, which not all supported versions of torch have
+    ):  # newer torch renames broadcast_buffers, 2.11 lacks the name
         warnings.simplefilter("ignore", FutureWarning)
         return DistributedDataParallel(task, device_ids=where, broadcast_buffers=False, gradient_as_bucket_view=True)
 

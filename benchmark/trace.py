@@ -205,7 +205,7 @@ def _weights(checkpoints: Path, score: Score) -> tuple[Path, Mapping[str, Any]] 
         if card["manifest"] != score.hashes["manifest"]:
             continue
         try:
-            if Slap.from_checkpoint(file.parent).fingerprint == score.fingerprint:
+            if score.fingerprint in Slap.from_checkpoint(file.parent).fingerprints.values():
                 return file.parent, card
         except (CheckpointError, SafetensorError, OSError):
             continue  # weights that do not load are not those of the score

@@ -1,81 +1,45 @@
-"""Captions: what is known about a speaker, said in English sentences that know which facts they used.
+"""Captions: what is known about a speaker, said in sentences that know which facts they used.
 
-A caption is put together from ``warehouse/vocabulary/phrases.csv``, never written by hand and never guessed: each
-phrase names the facts it states, so ``used`` is exact and the contrastive loss can tell a twin from a negative.
-Only affirmative words are used (an absent state is said by its antonym): text models barely hear a negation.
-
-A row of ``phrases.csv`` is ``attribute, value, language, form, phrase``:
-
-* ``attribute`` and ``value`` are a fact, or several joined by ``+`` (``sex+age``, ``female+child``: "girl"); ``|``
-  parts alternative values, ``*`` is any. ``{value}`` and ``{adverb}`` in the phrase stand for such a value.
-* ``form`` says where the phrase can stand: ``noun`` ("woman"), ``adjective`` ("elderly"), ``having`` (after "with" or
-  "has": "a rough voice") or ``clause`` (after the subject: "speaks in a monotone").
+A caption is put together from the phrases of `pipelines.phrases` by the grammar of its language, never written by
+hand and never guessed: each phrase names the facts it states, so ``used`` is exact and the contrastive loss can tell
+a twin from a negative.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import itertools
 import os
 import random
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import duckdb
 import polars as pl
 
-PHRASES = Path(__file__).parents[1] / "warehouse" / "vocabulary" / "phrases.csv"
-FORMS = frozenset({"noun", "adjective", "having", "clause"})
+from pipelines import grammar as grammars
+from pipelines import phrases as tables
+from pipelines.grammar import Grammar, PhraseError, grammar
+from pipelines.phrases import PHRASES, UNSPOKEN, Phrase, languages, phrases_for, topic
 
-# Asked by one corpus alone (CLAC), of everybody in it: a caption that said it would name the corpus.
-UNSPOKEN = frozenset({"symptoms"})
+__all__ = [
+    "PHRASES",
+    "UNSPOKEN",
+    "Caption",
+    "CaptionReport",
+    "Phrase",
+    "PhraseError",
+    "build",
+    "languages",
+    "phrases_for",
+    "render",
+    "topic",
+]
+
 UNKNOWN_LANGUAGES = frozenset({"und", "mul", "mis", "zxx"})  # BCP-47's words for "not known", which is no fact
-
 MOST_TOPICS = 8  # a longer caption reads like a form
-NEUTRAL_NOUNS = ("person", "speaker", "individual")
-SUBJECTS = ("This person", "The speaker", "This speaker", "This individual")
-SCENES = (
-    "A {} is speaking.",
-    "A {} is talking.",
-    "A {} speaks.",
-    "This is a {}.",
-    "We hear a {}.",
-    "This is the voice of a {}.",
-    "A recording of a {}.",
-)
-ADVERBS = {
-    "mild": "mildly",
-    "moderate": "moderately",
-    "moderately severe": "rather severely",
-    "severe": "severely",
-}
-INITIALS = frozenset({"us", "usa", "uk"})
-# Accents may be the speaker's own free text: only a short plain name becomes part of a sentence.
-PLAIN_NAME = re.compile(r"(?!.*\b(no|non|not|none|unknown|other)\b)[a-z]+(?:[ -][a-z]+){0,3}")
-GROWN_UP = re.compile(r"\b(man|woman|lady|gentleman)\b")  # words for the sex of adults alone
 TRIES = 6
-
-
-class PhraseError(ValueError):
-    """A row of phrases.csv that cannot be used; the message names the file and the row."""
-
-
-@dataclass(frozen=True)
-class Phrase:
-    """Words that state ``says`` (facts as ``attribute=value``) and stand where ``form`` allows."""
-
-    says: tuple[str, ...]
-    form: str
-    text: str
-
-    @property
-    def topics(self) -> frozenset[str]:
-        """What it is about: the attributes, a state and its severity being one topic."""
-        return frozenset(topic(fact) for fact in self.says)
+SOURCE = "template"  # of a caption that no language model wrote
 
 
 @dataclass(frozen=True)
@@ -94,84 +58,8 @@ class CaptionReport:
     utterances: int
     fact_sets: int  # distinct sets of facts that have captions
     captions: int
-    unsaid: Mapping[str, int]  # fact that no phrase says -> utterances that have it
+    unsaid: Mapping[str, int]  # fact that no phrase says in one of the languages -> utterances that have it
     written: bool  # False: the files on disk already had this key
-
-
-def topic(fact: str) -> str:
-    """``depression`` for ``depression=present`` and for ``depression_severity=mild``."""
-    attribute = fact.partition("=")[0]
-    name = attribute.removesuffix("_severity")
-    return attribute if name == "voice" else name  # voice_severity is itself a state
-
-
-# Reading phrases.csv
-
-
-@dataclass(frozen=True)
-class _Row:
-    attributes: tuple[str, ...]
-    values: tuple[frozenset[str], ...]
-    form: str
-    phrase: str
-
-
-@cache
-def _rows(language: str) -> tuple[_Row, ...]:
-    rows, languages = [], set()
-    with PHRASES.open(encoding="utf-8", newline="") as file:
-        for number, row in enumerate(csv.DictReader(file), start=2):
-            attributes = tuple(row["attribute"].split("+"))
-            values = tuple(frozenset(part.split("|")) for part in row["value"].split("+"))
-            if len(attributes) != len(values) or row["form"] not in FORMS or not row["phrase"]:
-                raise PhraseError(
-                    f"{PHRASES.name}, row {number}: needs as many values as attributes, "
-                    f"a form of {sorted(FORMS)} and a phrase"
-                )
-            languages.add(row["language"])
-            if row["language"] == language:
-                rows.append(_Row(attributes, values, row["form"], row["phrase"]))
-    if not rows:
-        raise PhraseError(f"{PHRASES.name} has no phrases in {language!r}, only in {sorted(languages)}: add rows")
-    return tuple(rows)
-
-
-def _fits(attribute: str, value: str, allowed: frozenset[str]) -> bool:
-    if "*" in allowed:
-        return PLAIN_NAME.fullmatch(value) is not None
-    return value in allowed or (attribute == "language" and value.split("-")[0] in allowed)
-
-
-def _filled(phrase: str, attribute: str, value: str) -> str:
-    if attribute == "accent":
-        value = " ".join(word.upper() if word in INITIALS else word.title() for word in value.split())
-    return phrase.replace("{value}", value).replace("{adverb}", ADVERBS.get(value, value))
-
-
-def phrases_for(facts: Sequence[str], language: str = "en") -> list[Phrase]:
-    """All phrases that these facts (``attribute=value``) allow, in the order of phrases.csv.
-
-    Raises:
-        PhraseError: phrases.csv has a bad row or nothing in ``language``.
-    """
-    values: dict[str, list[str]] = {}
-    for fact in sorted(set(facts)):
-        attribute, _, value = fact.partition("=")
-        if attribute not in UNSPOKEN:
-            values.setdefault(attribute, []).append(value)
-    found = []
-    of_child = "child" in values.get("age", [])
-    for row in _rows(language):
-        if not all(attribute in values for attribute in row.attributes):
-            continue
-        if of_child and GROWN_UP.search(row.phrase):
-            continue
-        for chosen in itertools.product(*(values[attribute] for attribute in row.attributes)):
-            if all(map(_fits, row.attributes, chosen, row.values)):
-                says = tuple(sorted(f"{a}={v}" for a, v in zip(row.attributes, chosen, strict=True)))
-                # The last part is the one that a phrase quotes: the severity after its state.
-                found.append(Phrase(says, row.form, _filled(row.phrase, row.attributes[-1], chosen[-1])))
-    return found
 
 
 # Saying facts
@@ -187,12 +75,13 @@ def render(facts: Sequence[str], k: int, seed: int, language: str = "en") -> lis
         facts: ``attribute=value``, in any order; those that no phrase says are passed over.
         k: how many; a set with few ways to say it gives fewer, one with nothing to say gives none.
         seed: another seed, other words.
-        language: of the text; one that phrases.csv has.
+        language: of the text; one of `languages`.
     """
     phrases = phrases_for(facts, language)
     topics = sorted(frozenset().union(*(phrase.topics for phrase in phrases)))
     if not topics:
         return []
+    rules = grammar(language)
     name = f"{seed}|{language}|{'|'.join(sorted(set(facts)))}"
     random.Random(name).shuffle(topics)
     captions: dict[str, Caption] = {}
@@ -200,7 +89,7 @@ def render(facts: Sequence[str], k: int, seed: int, language: str = "en") -> lis
         for attempt in range(TRIES):
             rng = random.Random(f"{name}|{number}|{attempt}")
             chosen = _choose_topics(rng, topics, lead=topics[number % len(topics)])
-            caption = _compose(rng, _choose_phrases(rng, phrases, chosen))
+            caption = _compose(rng, rules, _choose_phrases(rng, rules, phrases, chosen))
             if caption.text not in captions:
                 captions[caption.text] = caption
                 break
@@ -221,69 +110,95 @@ def _choose_topics(rng: random.Random, topics: Sequence[str], lead: str) -> list
     return chosen
 
 
-def _choose_phrases(rng: random.Random, phrases: Sequence[Phrase], topics: Sequence[str]) -> list[Phrase]:
+def _choose_phrases(
+    rng: random.Random, rules: Grammar, phrases: Sequence[Phrase], topics: Sequence[str]
+) -> list[Phrase]:
     """Phrases that together say every topic once; one noun and two adjectives are the most a sentence carries."""
     waiting, chosen = list(topics), []
     room = {"noun": 1, "adjective": 2, "having": len(topics), "clause": len(topics)}
     while waiting:
-        fitting = [p for p in phrases if waiting[0] in p.topics <= set(waiting) and room[p.form]]
-        if not fitting:  # phrases.csv lacks a "having" or "clause" for it: the caption says less
+        fitting = [p for p in phrases if room[p.form] and waiting[0] in p.topics and p.topics <= set(waiting)]
+        if not fitting:  # the table lacks a "having" or "clause" for it: the caption says less
             waiting.pop(0)
             continue
         says = rng.choice(sorted({phrase.says for phrase in fitting}))
         form = rng.choice(sorted({phrase.form for phrase in fitting if phrase.says == says}))
         phrase = rng.choice([phrase for phrase in fitting if (phrase.says, phrase.form) == (says, form)])
         room[form] -= 1
+        if not rules.adjectives_with_noun and form in ("noun", "adjective"):
+            room["adjective" if form == "noun" else "noun"] = 0
         waiting = [other for other in waiting if other not in phrase.topics]
         chosen.append(phrase)
     return chosen
 
 
-def _compose(rng: random.Random, phrases: Sequence[Phrase]) -> Caption:
+def _compose(rng: random.Random, rules: Grammar, phrases: Sequence[Phrase]) -> Caption:
     """One or two sentences from the phrases: a noun phrase, and what is said of it."""
     noun = ""
-    adjectives: list[str] = []  # before the noun
+    adjectives: list[Phrase] = []  # with the noun
     traits: list[str] = []  # after "with"
     owned: list[str] = []  # after "has"
     predicates: list[str] = []
-    pronouns: tuple[str, ...] = ("This person", "The speaker")
+    sex = "any"
     for phrase in sorted(phrases, key=_adjective_rank):
         if phrase.form in ("noun", "adjective"):
-            pronouns = _pronouns(phrase) or pronouns
+            sex = next((fact.removeprefix("sex=") for fact in phrase.says if fact.startswith("sex=")), sex)
         if phrase.form == "noun":
             noun = phrase.text
-        elif phrase.form == "adjective" and ("language" in phrase.topics or rng.random() < 0.7):
-            adjectives.append(phrase.text)
+        elif phrase.form == "adjective" and (not rules.is_ or "language" in phrase.topics or rng.random() < 0.7):
+            adjectives.append(phrase)
         elif phrase.form == "adjective":
-            predicates.append(f"is {phrase.text}")
+            predicates.append(f"{rules.is_}{rules.space}{phrase.text}")
         elif phrase.form == "having":
-            (traits if rng.random() < 0.5 else owned).append(phrase.text)
+            (owned if rules.has and rng.random() < 0.5 else traits).append(phrase.text)
         else:
             predicates.append(phrase.text)
     for part in (traits, owned, predicates):
         rng.shuffle(part)
     if owned:
-        predicates.insert(rng.randint(0, len(predicates)), f"has {_listing(owned)}")
+        predicates.insert(rng.randint(0, len(predicates)), f"{rules.has}{rules.space}{_listing(rules, owned)}")
     described = bool(noun or adjectives or traits)
-    if not noun:  # an "English-speaking speaker" says it twice
-        noun = "person" if any(word.endswith("-speaking") for word in adjectives) else rng.choice(NEUTRAL_NOUNS)
-    who = " ".join([*adjectives, noun])
-    who += f" with {_listing(traits)}" if traits else ""
-    text = _sentences(rng, who if described else "", predicates, pronouns)
+    who = _who(rng, rules, noun, adjectives)
+    if traits:
+        who += f"{rules.space}{rng.choice(rules.with_)}{rules.space}{_listing(rules, traits)}"
+    text = _sentences(rng, rules, who if described else "", predicates, rules.pronouns.get(sex, rules.pronouns["any"]))
     used = sorted({fact for phrase in phrases for fact in phrase.says})
-    return Caption(_articles(text), tuple(used))
+    return Caption(_sounded(rules, text), tuple(used))
 
 
-def _sentences(rng: random.Random, who: str, predicates: Sequence[str], pronouns: Sequence[str]) -> str:
+def _who(rng: random.Random, rules: Grammar, noun: str, adjectives: Sequence[Phrase]) -> str:
+    said = rules.adjectives.join(phrase.text for phrase in adjectives)
+    if noun:
+        return f"{said} {noun}" if said else noun
+    if not said:
+        return rng.choice(rules.people)
+    of_language = any("language" in phrase.topics for phrase in adjectives)
+    # an "English-speaking speaker" says it twice
+    return (rules.described[0] if of_language else rng.choice(rules.described)).format(said)
+
+
+def _sentences(rng: random.Random, rules: Grammar, who: str, predicates: Sequence[str], pronouns: Sequence[str]) -> str:
     if not predicates:
-        return rng.choice(SCENES).format(who)
+        return _sentence(rules, rng.choice(rules.scenes).format(rules.noun.format(who)))
     if who and rng.random() < 0.5:
-        return f"{rng.choice(SCENES).format(who)} {rng.choice(pronouns)} {_listing(predicates)}."
-    subject = f"{rng.choice(('A', 'This', 'The'))} {who}" if who else rng.choice(SUBJECTS)
+        scene = _sentence(rules, rng.choice(rules.scenes).format(rules.noun.format(who)))
+        return f"{scene}{rules.space}{_sentence(rules, rng.choice(pronouns), predicates)}"
+    subject = rng.choice(rules.subject).format(who) if who else rng.choice(rules.subjects)
     if len(predicates) < 4:
-        return f"{subject} {_listing(predicates)}."
+        return _sentence(rules, subject, predicates)
     middle = len(predicates) // 2
-    return f"{subject} {_listing(predicates[:middle])}. {rng.choice(pronouns)} {_listing(predicates[middle:])}."
+    return rules.space.join(
+        [
+            _sentence(rules, subject, predicates[:middle]),
+            _sentence(rules, rng.choice(pronouns), predicates[middle:]),
+        ]
+    )
+
+
+def _sentence(rules: Grammar, subject: str, predicates: Sequence[str] = ()) -> str:
+    said = f"{subject}{rules.space}{_listing(rules, predicates)}" if predicates else subject
+    said = said.strip()
+    return said[0].upper() + said[1:] + rules.stop
 
 
 def _adjective_rank(phrase: Phrase) -> tuple[int, str]:
@@ -292,49 +207,46 @@ def _adjective_rank(phrase: Phrase) -> tuple[int, str]:
     return max((order.index(t) + 1 for t in phrase.topics if t in order), default=0), phrase.text
 
 
-def _pronouns(phrase: Phrase) -> tuple[str, ...]:
-    if "sex=female" in phrase.says:
-        return ("She",)
-    return ("He",) if "sex=male" in phrase.says else ()
-
-
-def _listing(items: Sequence[str]) -> str:
+def _listing(rules: Grammar, items: Sequence[str]) -> str:
     if len(items) == 1:
         return items[0]
-    tangled = any(" and " in item for item in items) or (len(items) > 2 and any(", " in item for item in items))
-    return ", ".join(items[:-1]) + (", and " if tangled else " and ") + items[-1]
+    tangled = any(rules.and_ in item for item in items) or (len(items) > 2 and any(rules.comma in i for i in items))
+    return rules.comma.join(items[:-1]) + ((tangled and rules.tangled_and) or rules.and_) + items[-1]
 
 
-def _articles(text: str) -> str:
-    """Put "a" or "an" as the next word sounds ("an elderly", "a US", "a European")."""
-
-    def article(match: re.Match[str]) -> str:
-        word = match[2].casefold()
-        vowel = word[0] in "aeiou" and not re.match(r"uni|us[ae]?\b|uk\b|eu|one", word)
-        return match[1] + ("n " if vowel or word.startswith(("hour", "honest")) else " ")
-
-    return re.sub(r"\b([Aa])n? (?=([\w'-]+))", article, text)
+def _sounded(rules: Grammar, text: str) -> str:
+    for pattern, spelling in rules.sounds:
+        text = pattern.sub(spelling, text)
+    return text
 
 
 # The two files
 
 
-def build(meta_db: Path, out: Path, *, corpora: Sequence[str], k: int, seed: int) -> CaptionReport:
+def build(
+    meta_db: Path, out: Path, *, corpora: Sequence[str], k: int, seed: int, languages: Sequence[str] = ("en",)
+) -> CaptionReport:
     """Write ``facts.parquet`` for all utterances and ``captions.parquet`` for those that train.
 
     ``facts.parquet``: utt_id, corpus, split, fact_hash, facts (sorted ``attribute=value``). ``captions.parquet``:
-    fact_hash, k, language, text, used, for each distinct set of facts in the train split of ``corpora``. Rows are in
-    order of utt_id and of (fact_hash, k); files already made from the same input are left alone.
+    fact_hash, k, language, text, used, source, for each distinct set of facts in the train split of ``corpora``; ``k``
+    counts within a language, ``source`` is "template". Rows are in order of utt_id and of (fact_hash, language, k), the
+    languages as given; files already made from the same input are left alone. A language is a fact without its region
+    ("zh", not "zh-cn"): that is what a caption says.
 
     Args:
         meta_db: the warehouse; opened read-only.
         out: folder of the two files, made where absent.
         corpora: names of the corpora to caption.
-        k: captions for a set of facts.
+        k: captions for a set of facts, in each language.
         seed: of `render`.
+        languages: of the captions; each one of `languages`. The text tower must read them.
+
+    Raises:
+        PhraseError: a language that has no phrases.
     """
     facts = _read_facts(meta_db)
-    key = _key(facts, corpora, k, seed)
+    key = _key(facts, corpora, k, seed, languages)
     facts_file, captions_file = out / "facts.parquet", out / "captions.parquet"
     training = facts.filter((pl.col("split") == "train") & pl.col("corpus").is_in(sorted(corpora)))
     sets = training.unique("fact_hash").sort("fact_hash")
@@ -342,7 +254,7 @@ def build(meta_db: Path, out: Path, *, corpora: Sequence[str], k: int, seed: int
     if fresh:
         captions = pl.read_parquet(captions_file)
     else:
-        captions = _caption_rows(sets, k, seed)
+        captions = _caption_rows(sets, k, seed, languages)
         out.mkdir(parents=True, exist_ok=True)
         _write(facts, facts_file, key)
         _write(captions, captions_file, key)
@@ -351,7 +263,7 @@ def build(meta_db: Path, out: Path, *, corpora: Sequence[str], k: int, seed: int
         utterances=facts.height,
         fact_sets=captions["fact_hash"].n_unique(),
         captions=captions.height,
-        unsaid=_unsaid(training),
+        unsaid=_unsaid(training, languages),
         written=not fresh,
     )
 
@@ -360,12 +272,16 @@ def _read_facts(meta_db: Path) -> pl.DataFrame:
     with duckdb.connect(str(meta_db), read_only=True) as con:
         facts: pl.DataFrame = con.sql(
             """
+            WITH said AS (
+                SELECT utt_id, attribute, if(attribute = 'language', split_part(value, '-', 1), value) AS value
+                FROM fact
+            )
             SELECT utt_id, any_value(facts.corpus) AS corpus, any_value(facts.split) AS split,
-                   list_sort(list_distinct(list(fact.attribute || '=' || fact.value) FILTER (
-                       fact.attribute NOT IN (SELECT unnest($unspoken))
-                       AND NOT (fact.attribute = 'language' AND fact.value IN (SELECT unnest($unknown)))
+                   list_sort(list_distinct(list(said.attribute || '=' || said.value) FILTER (
+                       said.attribute NOT IN (SELECT unnest($unspoken))
+                       AND NOT (said.attribute = 'language' AND said.value IN (SELECT unnest($unknown)))
                    ))) AS facts
-            FROM fact JOIN facts USING (utt_id)
+            FROM said JOIN facts USING (utt_id)
             GROUP BY utt_id
             """,
             params={"unspoken": sorted(UNSPOKEN), "unknown": sorted(UNKNOWN_LANGUAGES)},
@@ -377,30 +293,36 @@ def _read_facts(meta_db: Path) -> pl.DataFrame:
     return facts.select("utt_id", "corpus", "split", "fact_hash", "facts").sort("utt_id")
 
 
-def _key(facts: pl.DataFrame, corpora: Sequence[str], k: int, seed: int) -> str:
-    digest = hashlib.sha256(repr((sorted(corpora), k, seed)).encode())
-    for part in (PHRASES, Path(__file__)):
-        digest.update(part.read_bytes())
+def _key(facts: pl.DataFrame, corpora: Sequence[str], k: int, seed: int, languages: Sequence[str]) -> str:
+    digest = hashlib.sha256(repr((sorted(corpora), k, seed, list(languages))).encode())
+    files = [PHRASES / f"{language}.{kind}" for language in languages for kind in ("csv", "toml")]
+    for part in (*files, grammars.LANGUAGES, *(Path(str(module.__file__)) for module in (grammars, tables))):
+        if part.is_file():  # `grammar` says what is missing
+            digest.update(part.read_bytes())
+    digest.update(Path(__file__).read_bytes())
     digest.update(facts.drop("facts").write_csv().encode())  # fact_hash stands for the facts
     return digest.hexdigest()[:16]
 
 
-def _caption_rows(sets: pl.DataFrame, k: int, seed: int) -> pl.DataFrame:
+def _caption_rows(sets: pl.DataFrame, k: int, seed: int, languages: Sequence[str]) -> pl.DataFrame:
     rows = [
-        (fact_hash, number, "en", caption.text, list(caption.used))
+        (fact_hash, number, language, caption.text, list(caption.used), SOURCE)
         for fact_hash, facts in sets.select("fact_hash", "facts").iter_rows()
-        for number, caption in enumerate(render(facts, k, seed))
+        for language in languages
+        for number, caption in enumerate(render(facts, k, seed, language))
     ]
     columns = {"fact_hash": pl.String, "k": pl.Int32, "language": pl.String, "text": pl.String}
-    return pl.DataFrame(rows, schema=columns | {"used": pl.List(pl.String)}, orient="row")
+    return pl.DataFrame(rows, schema=columns | {"used": pl.List(pl.String), "source": pl.String}, orient="row")
 
 
-def _unsaid(training: pl.DataFrame) -> dict[str, int]:
+def _unsaid(training: pl.DataFrame, languages: Sequence[str]) -> dict[str, int]:
     counts = training.select(pl.col("facts").explode()).drop_nulls().to_series().value_counts(sort=True)
-    said: set[str] = set()
-    for facts in training["facts"].unique().to_list():
-        said.update(fact for phrase in phrases_for(facts) for fact in phrase.says)
-    return {fact: count for fact, count in counts.iter_rows() if fact not in said}
+    sets = training["facts"].unique().to_list()
+    unsaid: set[str] = set()
+    for language in languages:
+        said = {fact for facts in sets for phrase in phrases_for(facts, language) for fact in phrase.says}
+        unsaid.update(set(counts.to_series()) - said)
+    return {fact: count for fact, count in counts.iter_rows() if fact in unsaid}
 
 
 def _written_key(path: Path) -> str | None:

@@ -13,10 +13,11 @@ import polars as pl
 import pytest
 
 from benchmark.task import load_tasks
-from pipelines import captions
+from pipelines import captions, phrases
 from pipelines.captions import PHRASES, UNSPOKEN, PhraseError, build, phrases_for, render
 
 VOCABULARY = PHRASES.parent
+ENGLISH = "phrases/en.csv"
 NEGATION = re.compile(
     r"\b(no|not|non|never|without|neither|nor|none|nothing|cannot|free|lack\w*|absen\w*|unaffected)\b|n't\b",
     re.IGNORECASE,
@@ -51,16 +52,16 @@ def states() -> list[str]:
     [
         *(f"sex={sex}" for sex in ("female", "male")),
         *(f"age={age}" for age in ("child", "young", "middle-aged", "older")),
-        *(f"language={code}" for code in ("es", "it", "sk", "fr", "en", "zh", "de", "tw", "zh-CN")),
+        *(f"language={code}" for code in ("es", "it", "sk", "fr", "en", "zh", "de", "tw", "pl")),
         *(f"accent={accent}" for accent in ("american", "new zealand")),
         *(f"{state}={value}" for state in states() if state not in UNSPOKEN for value in ("present", "absent")),
     ],
 )
 def test_every_fact_has_four_phrasings(fact: str) -> None:
-    phrases = [phrase for phrase in phrases_for([fact]) if phrase.says == (fact,)]
-    assert len({phrase.text for phrase in phrases}) >= 4
+    found = [phrase for phrase in phrases_for([fact]) if phrase.says == (fact,)]
+    assert len({phrase.text for phrase in found}) >= 4
     # A caption has room for one noun and two adjectives: every fact can also be said elsewhere.
-    assert {phrase.form for phrase in phrases} & {"having", "clause"}
+    assert {phrase.form for phrase in found} & {"having", "clause"}
 
 
 def test_every_severity_word_of_an_instrument_has_four_phrasings() -> None:
@@ -70,18 +71,18 @@ def test_every_severity_word_of_an_instrument_has_four_phrasings() -> None:
     assert bands
     for state, value, word in sorted(bands):
         facts = (f"{state}={value}", f"{state}_severity={word}")
-        phrases = {phrase.text for phrase in phrases_for(facts) if set(phrase.says) == set(facts)}
-        assert len(phrases) >= 4, facts
+        found = {phrase.text for phrase in phrases_for(facts) if set(phrase.says) == set(facts)}
+        assert len(found) >= 4, facts
 
 
 def test_no_phrase_for_an_attribute_that_does_not_exist() -> None:
     known = {row["attribute"] for row in table("attributes.csv")} | {"sex", "age", "language"}
-    named = {captions.topic(part) for row in table("phrases.csv") for part in row["attribute"].split("+")}
+    named = {captions.topic(part) for row in table(ENGLISH) for part in row["attribute"].split("+")}
     assert named <= known
 
 
 def test_phrases_and_prompts_hold_no_negation() -> None:
-    texts = [row["phrase"] for row in table("phrases.csv")]
+    texts = [row["phrase"] for row in table(ENGLISH)]
     texts += [text for task in load_tasks() for pair in task.prompts["en"] for text in pair]
     assert [text for text in texts if NEGATION.search(text)] == []
 
@@ -89,7 +90,7 @@ def test_phrases_and_prompts_hold_no_negation() -> None:
 def test_a_phrase_states_one_thing() -> None:
     """The same words never stand for two facts; else a caption would claim less, or more, than it says."""
     said = defaultdict(set)
-    for row in table("phrases.csv"):
+    for row in table(ENGLISH):
         said[row["phrase"].casefold()].add((row["attribute"], row["value"]))
     assert {phrase: keys for phrase, keys in said.items() if len(keys) > 1} == {}
 
@@ -185,13 +186,18 @@ def test_articles_follow_the_sound() -> None:
 def test_an_unknown_language_and_a_bad_row_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(PhraseError, match=r"'xx'.*'en'"):
         render(["sex=male"], 1, 0, language="xx")
-    bad = tmp_path / "phrases.csv"
-    bad.write_text("attribute,value,language,form,phrase\nsex,male,en,noun,man\nsex+age,male,en,noun,boy\n")
-    monkeypatch.setattr(captions, "PHRASES", bad)
-    captions._rows.cache_clear()
-    with pytest.raises(PhraseError, match="row 3"):
-        render(["sex=male"], 1, 0)
-    captions._rows.cache_clear()
+    bad = tmp_path / "en.csv"
+    monkeypatch.setattr(phrases, "PHRASES", tmp_path)
+    for row, finding in (
+        ("sex+age,male,noun,boy", "row 3: needs as many values"),
+        ("sex,male,pronoun,he", "row 3: needs .* a form"),
+        ("sex,male,noun,{boy}", r"row 3: \{boy\} is no table of en.toml"),
+    ):
+        bad.write_text(f"attribute,value,form,phrase\nsex,male,noun,man\n{row}\n")
+        phrases._rows.cache_clear()
+        with pytest.raises(PhraseError, match=finding):
+            render(["sex=male"], 1, 0)
+    phrases._rows.cache_clear()
 
 
 # The two files
@@ -235,6 +241,7 @@ def test_build_writes_facts_of_all_and_captions_of_training_speakers(tmp_path: P
         "language": pl.String,
         "text": pl.String,
         "used": pl.List(pl.String),
+        "source": pl.String,
     }
     assert set(made["fact_hash"]) == {facts["fact_hash"][0], facts["fact_hash"][3]}
     assert made["k"].to_list() == [0, 1, 2, 3] * 2

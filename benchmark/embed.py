@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from benchmark.embedders import Embedder, Vectors, Wave
@@ -104,16 +105,23 @@ def windows(wave: Wave, length: int, hop: int) -> list[Wave]:
     return [wave[start : start + length] for start in starts]
 
 
-def _embed_shard(embedder: Embedder, shard: Path, window_s: float, hop_s: float) -> pl.DataFrame:
+def embed_waves(
+    embedder: Embedder, waves: Sequence[Wave], *, window_s: float = WINDOW_S, hop_s: float = HOP_S
+) -> list[npt.NDArray[np.float64]]:
+    """The vector [d] of each wave, the mean over its windows; waves are mono at the embedder's rate."""
     length, hop = (round(seconds * embedder.sample_rate) for seconds in (window_s, hop_s))
+    pieces = [windows(wave, length, hop) for wave in waves]
+    embedded = _in_batches(embedder, [piece for of_one in pieces for piece in of_one])
+    ends = np.cumsum([len(of_one) for of_one in pieces])
+    return [part.mean(axis=0, dtype=np.float64) for part in np.split(embedded, ends[:-1])]
+
+
+def _embed_shard(embedder: Embedder, shard: Path, window_s: float, hop_s: float) -> pl.DataFrame:
     ids: list[str] = []
-    vectors: list[Vectors] = []
+    vectors: list[npt.NDArray[np.float64]] = []
     utterances = read_waves(shard, embedder.sample_rate)
     while chunk := list(islice(utterances, _UTTERANCES_AT_ONCE)):
-        pieces = [windows(wave, length, hop) for _, wave in chunk]
-        embedded = _in_batches(embedder, [piece for of_one in pieces for piece in of_one])
-        ends = np.cumsum([len(of_one) for of_one in pieces])
-        vectors += [part.mean(axis=0, dtype=np.float64) for part in np.split(embedded, ends[:-1])]
+        vectors += embed_waves(embedder, [wave for _, wave in chunk], window_s=window_s, hop_s=hop_s)
         ids += [utt_id for utt_id, _ in chunk]
     return pl.DataFrame(
         {"utt_id": ids, "vector": [vector.tolist() for vector in vectors]},

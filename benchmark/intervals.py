@@ -317,7 +317,7 @@ def mean_macro_f1(
     predictions: Mapping[str, pl.DataFrame], tasks: Sequence[Task], n_draws: int = DRAWS
 ) -> tuple[float, float, float]:
     """Mean macro-F1 over tasks, with the interval (mean, low, high); see `paired_difference`."""
-    observed, drawn = _mean_over_tasks([predictions], tasks, n_draws)
+    observed, drawn = mean_over_tasks([predictions], tasks, n_draws)
     low, high = np.clip(interval(drawn[0], float(observed[0])), 0.0, 1.0).tolist()  # `centred` can move past 1
     return float(observed[0]), low, high
 
@@ -339,7 +339,7 @@ def paired_difference(
     Raises:
         ValueError: when A and B predict different units of a task.
     """
-    observed, drawn = _mean_over_tasks([a, b], tasks, n_draws)
+    observed, drawn = mean_over_tasks([a, b], tasks, n_draws)
     difference = float(observed[0] - observed[1])
     return (difference, *interval(drawn[0] - drawn[1], difference))
 
@@ -376,7 +376,7 @@ def compare_all(
     )
     if not pairs:
         return pl.DataFrame(schema=_COMPARISONS)
-    observed, drawn = _mean_over_tasks(list(predictions.values()), tasks, n_draws)
+    observed, drawn = mean_over_tasks(list(predictions.values()), tasks, n_draws)
     first, second = np.array(pairs).T
     difference, differences = observed[first] - observed[second], drawn[first] - drawn[second]
     low, high = limits(differences, difference)
@@ -429,10 +429,19 @@ def minimum_detectable(a: pl.DataFrame, b: pl.DataFrame, corpus: str, n_draws: i
     return float((norm.ppf((1 + LEVEL / 100) / 2) + norm.ppf(POWER)) * (drawn[0] - drawn[1]).std())
 
 
-def _mean_over_tasks(
+def mean_over_tasks(
     predictions: Sequence[Mapping[str, pl.DataFrame]], tasks: Sequence[Task], n_draws: int
 ) -> tuple[Numbers, Numbers]:
-    """Mean macro-F1 over tasks of each embedder: as observed [embedders], and of each draw [embedders, n_draws]."""
+    """Mean macro-F1 over tasks of each embedder: as observed [embedders], and of each draw [embedders, n_draws].
+
+    Args:
+        predictions: of each embedder, by task name.
+        tasks: those to average over; every embedder must have them all.
+        n_draws: of the bootstrap.
+
+    Raises:
+        ValueError: when two embedders predict different units of a task.
+    """
     size = len(predictions)
     observed, unbiased, drawn = np.zeros(size), np.zeros(size), np.zeros((size, n_draws))
     for corpus in sorted({task.corpus for task in tasks}):

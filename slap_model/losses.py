@@ -78,7 +78,8 @@ def visible_patches(noise: Tensor, masked: float) -> tuple[Tensor, Tensor]:
         where hidden.
     """
     visible = max(1, round(noise.shape[1] * (1 - masked)))
-    keep = noise.argsort(dim=1)[:, :visible]
+    # stable: of 512 float32 numbers two are equal in one clip of 130, and devices would order them differently
+    keep = noise.argsort(dim=1, stable=True)[:, :visible]
     mask = torch.ones_like(noise, dtype=torch.bool).scatter(1, keep, False)
     return keep, mask
 

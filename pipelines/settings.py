@@ -40,6 +40,7 @@ class Settings:
     train_on: tuple[str, ...] = ("train",)  # roles of the corpora that are trained on
     only: tuple[str, ...] = ()  # corpora to use; empty: all
     seed: int = 0
+    gpus: int = 0  # that one training takes; 0: all there are
     models: Path | None = None  # models downloaded by hand, as <owner>/<model>; None: the hub's cache
 
     @property
@@ -107,7 +108,7 @@ def from_environment(mode: Mode, environment: Mapping[str, str] = os.environ) ->
     ``SLAP_EMBEDDERS`` chooses who is on the board: names of `benchmark.registry.ENTRIES` with commas between, and
     ``mteb:<name>``; it is read when the graph is loaded, and checked here. Without it: all that load from what is
     installed, in a demo without the slow ones. ``SLAP_MODELS`` is a folder of models that were downloaded by hand,
-    as ``<owner>/<model>``.
+    as ``<owner>/<model>``. ``SLAP_GPUS`` is how many GPUs one training takes; without it, all of the machine.
 
     Raises:
         SettingsError: a real run without ``SLAP_RAW``, or a value that does not parse.
@@ -125,6 +126,9 @@ def from_environment(mode: Mode, environment: Mapping[str, str] = os.environ) ->
         raise SettingsError(f"SLAP_SCALE={given('SLAP_SCALE')!r} is no number") from error
     if not 0 < scale < math.inf:
         raise SettingsError(f"SLAP_SCALE={given('SLAP_SCALE')!r} is not above 0")
+    gpus = given("SLAP_GPUS", "0")
+    if not gpus.isdecimal():
+        raise SettingsError(f"SLAP_GPUS={gpus!r} is no number of GPUs")
     settings = Settings(
         mode=mode,
         raw=Path(given("SLAP_RAW")).resolve() if mode == "real" else warehouse / "raw",
@@ -134,6 +138,7 @@ def from_environment(mode: Mode, environment: Mapping[str, str] = os.environ) ->
         scale=scale,
         train_on=("train",) if mode == "demo" else ("train", "open"),
         only=tuple(filter(None, given("SLAP_ONLY").split(","))),
+        gpus=int(gpus),
         models=Path(given("SLAP_MODELS")).resolve() if given("SLAP_MODELS") else None,
     )
     if settings.models is not None and not settings.models.is_dir():

@@ -29,7 +29,7 @@ from slap_model.distributed import LostRankError, Ranks
 from slap_model.manifest import Manifest, ManifestError, withdrawn_on
 from slap_model.model import CheckpointError, Slap, newest_checkpoint
 from slap_model.task import SlapTask, to_device
-from slap_model.watch import TooSlowError, Watch, refuse_if_hopeless
+from slap_model.watch import BusyError, TooSlowError, Watch, refuse_if_hopeless
 
 # How the work is done, not what is learned: a run goes on with other values of these.
 WORK = ("device", "accumulate", "checkpoint_activations", "compile", "patience", "workers", "cache_gb")
@@ -151,9 +151,7 @@ def joint(task: SlapTask, ranks: Ranks) -> nn.Module:
     from torch.nn.parallel import DistributedDataParallel
 
     where = [ranks.device.index] if ranks.device.type == "cuda" else None
-    with (
-        warnings.catch_warnings()
-    ):  # newer torch renames broadcast_buffers, 2.11 lacks the name
+    with warnings.catch_warnings():  # newer torch renames broadcast_buffers, 2.11 lacks the name
         warnings.simplefilter("ignore", FutureWarning)
         return DistributedDataParallel(task, device_ids=where, broadcast_buffers=False, gradient_as_bucket_view=True)
 
@@ -320,7 +318,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LostRankError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 3
-    except (config.ConfigError, ManifestError, TrainingError, TooSlowError) as error:
+    except (config.ConfigError, ManifestError, TrainingError, TooSlowError, BusyError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if ranks.main:

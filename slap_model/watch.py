@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
 LONG = 2.0  # days on a CPU: over a weekend somebody may wait; `base` takes months, and nobody means that
-SMALLER = ("small", "tiny")  # configurations that are offered instead, as far as they are there
+SMALLER = ("small", "tiny")  # configurations that are offered instead
 SECONDS = 1.0  # a step of a measurement has as many clips as take this long: below it overheads are measured
 PATIENCE = 3.0  # seconds that steps are measured before the fastest counts: others may be using the processor
 
@@ -263,13 +263,13 @@ def made_up(settings: config.Config, clips: int) -> Batch:
     }
 
 
-def refuse_if_hopeless(settings: config.Config, device: torch.device, arguments: Sequence[str] | None = None) -> None:
+def refuse_if_hopeless(settings: config.Config, device: torch.device, advice: Sequence[str] = ()) -> None:
     """Refuse a training that would take more than `LONG` days on a CPU; ``train.device = "cpu"`` says "I know".
 
     Args:
         settings: of the training.
         device: where it would run; nothing is measured on a GPU.
-        arguments: of ``python -m slap_model.train``, to be repeated in the advice; by default this process's own.
+        advice: where and how to run it instead, a line each; without it this process's own command on GPUs.
 
     Raises:
         TooSlowError: with the days here, the processor, and what to do.
@@ -279,23 +279,23 @@ def refuse_if_hopeless(settings: config.Config, device: torch.device, arguments:
     days = days_here(settings, device, enough=LONG)
     if days <= LONG:
         return
-    print(
-        f"no GPU, and this would take about {days:.0f} days here: timing the smaller ones", file=sys.stderr, flush=True
-    )
-    command = f"-m slap_model.train {shlex.join(sys.argv[1:] if arguments is None else arguments)}"
-    offers = [
-        f"--config {name} takes {_spoken(days_here(config.load(name), device))}"
-        for name in SMALLER
-        if (config.CONFIGS / f"{name}.toml").is_file()
-    ]
-    raise TooSlowError(
+    print(f"no GPU, and this would take about {days:.0f} days here: timing smaller ones", file=sys.stderr, flush=True)
+    command = f"-m slap_model.train {shlex.join(sys.argv[1:])}"
+    offers = [f"--config {name} takes {_spoken(days_here(config.load(name), device))}" for name in SMALLER]
+    lines = [
         f"without a GPU these {settings.train.steps} steps of {settings.train.batch} clips take about {days:.0f} days "
-        f"here ({processor()}, measured), so nothing was started\n"
-        f"  on a machine with a GPU: python {command}\n"
-        f"  on one with four: torchrun --standalone --nproc-per-node=4 {command}\n"
-        f"  here: {', '.join(offers)}\n"
-        "  here all the same: --set train.device=cpu"
-    )
+        f"here ({processor()}, measured), so nothing was started",
+        *(
+            advice
+            or (
+                f"on a machine with a GPU: python {command}",
+                f"on one with four: torchrun --standalone --nproc-per-node=4 {command}",
+            )
+        ),
+        f"here: {', '.join(offers)}",
+        "here all the same: --set train.device=cpu",
+    ]
+    raise TooSlowError("\n  ".join(lines))
 
 
 def _spoken(days: float) -> str:

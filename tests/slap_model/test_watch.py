@@ -182,9 +182,9 @@ def test_a_hopeless_training_is_refused_with_advice(settings: config.Config, mon
     tiny = config.load("tiny").train.steps
     monkeypatch.setattr(watch, "SMALLER", ("tiny",))
     monkeypatch.setattr(watch, "days_here", pretend({6: 45.2, tiny: 0.13}))
-    arguments = ["--config", "base", "--out", "a folder"]
+    monkeypatch.setattr(watch.sys, "argv", ["train.py", "--config", "base", "--out", "a folder"])
     with pytest.raises(TooSlowError) as refused:
-        watch.refuse_if_hopeless(settings, CPU, arguments)
+        watch.refuse_if_hopeless(settings, CPU)
     said = str(refused.value)
     assert "45 days" in said
     assert watch.processor() in said
@@ -193,14 +193,17 @@ def test_a_hopeless_training_is_refused_with_advice(settings: config.Config, mon
     assert "--config tiny takes 3 hours" in said
     assert "--set train.device=cpu" in said
     assert all(line.startswith("  ") for line in said.splitlines()[1:])  # the asset finds the whole message by this
+    with pytest.raises(TooSlowError, match="\n  ask the lab\n  here: --config tiny") as refused:
+        watch.refuse_if_hopeless(settings, CPU, ["ask the lab"])
+    assert "torchrun" not in str(refused.value)
 
 
 def test_who_says_cpu_knows(settings: config.Config, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "days_here", pretend({6: 45.0}))
-    watch.refuse_if_hopeless(with_train(settings, device="cpu"), CPU, [])
-    watch.refuse_if_hopeless(settings, torch.device("cuda", 0), [])
+    watch.refuse_if_hopeless(with_train(settings, device="cpu"), CPU)
+    watch.refuse_if_hopeless(settings, torch.device("cuda", 0))
     monkeypatch.setattr(watch, "days_here", pretend({6: watch.LONG}))
-    watch.refuse_if_hopeless(settings, CPU, [])
+    watch.refuse_if_hopeless(settings, CPU)
 
 
 def test_days_grow_with_the_steps(settings: config.Config, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,7 +222,7 @@ def test_a_measurement_leaves_random_numbers_alone(settings: config.Config) -> N
 
 @pytest.mark.parametrize("name", ["demo", *watch.SMALLER])
 def test_configurations_for_cpus_run(name: str) -> None:
-    watch.refuse_if_hopeless(config.load(name), CPU, [])
+    watch.refuse_if_hopeless(config.load(name), CPU)
 
 
 def test_base_would_take_months_of_a_core() -> None:

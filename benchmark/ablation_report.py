@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from statistics import mean
@@ -71,13 +71,14 @@ def _head(study: Study, setup: Setup) -> Iterator[str]:
         f"({clips} clips of {len(setup.manifest['shares'])} corpora)."
     )
     threads = sorted({result.threads for result in results})
+    where = " and ".join(sorted({result.device for result in results}))
     yield (
-        f"Seeds {', '.join(map(str, study.seeds))}; trained on {' and '.join(sorted({r.device for r in results}))} with "
-        f"{' or '.join(map(str, threads))} thread{'' if threads == [1] else 's'}."
+        f"Seeds {', '.join(map(str, study.seeds))}; trained on {where} with {' or '.join(map(str, threads))} "
+        f"thread{'' if threads == [1] else 's'}."
     )
     codes = sorted({result.code for result in results})
     if len(codes) > 1:
-        yield f"The runs were trained by {len(codes)} states of the code ({', '.join(codes)}): compare speeds with care."
+        yield f"Trained by {len(codes)} states of the code ({', '.join(codes)}): compare speeds with care."
     if study.left_out:
         yield f"Not complete, so not compared: {', '.join(study.left_out)}."
     if len(study.seeds) == 1:
@@ -89,10 +90,10 @@ def _value(result: Result, section: str, name: str, default: object) -> object:
 
 
 READING = (
-    "Each arm changes one thing of the first, the last ones several. Macro-F1 is the mean over tasks and seeds; in brackets "
-    "stand 95 % intervals of the difference to the first arm, over speakers and seeds.",
-    "▲ helps and ▼ hurts where the difference is separable from none after Holm's correction over the arms of a column; "
-    "without a sign it is not separable.",
+    "Scores are macro-F1, means over tasks and seeds; differences are to the first arm, with 95 % intervals over "
+    "speakers and seeds in brackets.",
+    "▲ helps, ▼ hurts: separable from no difference after Holm's correction over the arms of a column (p is after it, "
+    "too). Without a sign: not separable.",
     f"Judged are the tasks with {FEWEST} judged speakers of each class or more.",
 )
 
@@ -126,9 +127,9 @@ def _table(study: Study, found: pl.DataFrame) -> Table:
         for mode in modes:
             cells += _cells(found.row(by_predicate=(pl.col("arm") == arm.name) & (pl.col("mode") == mode), named=True))
         rows.append(tuple(cells))
-    tasks, speakers = (found[column].max() for column in ("tasks", "speakers"))
+    first = found.row(0, named=True)
     columns = ("Arm", *(title for mode in modes for title in (NAMES[mode], "difference", "p")))
-    return Table(f"{tasks} tasks, {speakers} judged speakers", columns, tuple(rows))
+    return Table(f"{first['tasks']} tasks, {first['speakers']} judged speakers", columns, tuple(rows))
 
 
 def _cells(row: Row) -> list[Cell]:
@@ -136,7 +137,7 @@ def _cells(row: Row) -> list[Cell]:
         return [number(row["macro_f1"]), NOTHING, NOTHING]
     difference = with_interval(row["difference"], row["low"], row["high"], sign="+")
     sign = SIGNS.get(row["verdict"], "")
-    return [number(row["macro_f1"]), Cell(f"{difference} {sign}".rstrip(), wordy=True), number(row["p_adjusted"], 2)]
+    return [number(row["macro_f1"]), replace(difference, remark=sign, wordy=True), number(row["p_adjusted"], 2)]
 
 
 def _cost(study: Study, arm: str) -> tuple[Cell, Cell]:

@@ -208,6 +208,45 @@ def compare(first: str, second: str) -> None:
 
 
 @main.command()
+@click.option("--config", help="name in slap_model/configs, or a TOML file; default SLAP_CONFIG")
+@click.option("--set", "overrides", multiple=True, metavar="section.field=value", help="change one field of it")
+@click.option("--seeds", default=3, show_default=True, type=click.IntRange(min=1), help="trainings of each arm")
+@click.option("--arms", default="", help="arms to compare with the first, separated by commas; default: all")
+@click.option(
+    "--file", type=click.Path(path_type=Path, exists=True), help="arms of your own, as ablations.toml has them"
+)
+@click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="trainings at a time")
+def ablate(config: str | None, overrides: tuple[str, ...], seeds: int, arms: str, file: Path | None, jobs: int) -> None:
+    """Train variants of the recipe on the last run's manifest, and say which of them help on its test speakers.
+
+    Each variant (arm) is trained with each seed into warehouse/ablations, judged zero-shot and by linear probe, and
+    compared with the first arm: reports/ablations.md. What is complete is not trained again.
+    """
+    from benchmark import ablation
+    from pipelines import ablate as ablating
+    from pipelines import withdraw as withdrawing
+    from pipelines.assets.benchmark import benchmark_shards, tasks
+    from slap_model.config import ConfigError
+    from slap_model.manifest import ManifestError
+
+    for name, value in (("SLAP_CONFIG", config), ("SLAP_SET", " ".join(overrides) or None)):
+        if value:
+            os.environ[name] = value
+    settings = withdrawing.of_last_run(_settings(None))
+    wanted = [name.strip() for name in arms.split(",") if name.strip()]
+    try:
+        chosen = ablation.load_arms(file or ablation.ARMS, wanted)
+        judged = ablating.bench(settings, tasks(settings), benchmark_shards(settings))
+        report, failed = ablating.ablate(settings, judged, chosen, seeds, jobs, click.echo)
+    except (ablation.AblationError, ConfigError, ManifestError) as error:
+        raise click.ClickException(str(error)) from error
+    if report is not None:
+        click.echo("\n" + report.read_text(encoding="utf-8"))
+    if failed:
+        raise click.ClickException(f"{failed} trainings failed (see above); the same command tries them again")
+
+
+@main.command()
 @click.argument("corpus")
 @click.argument("speaker")
 @click.option("--dry-run", is_flag=True, help="show what would go, and change nothing")

@@ -33,7 +33,7 @@ definitions = dg.Definitions(
         *checks.quality_checks,
     ],
     jobs=[jobs.demo, jobs.run],
-    resources={"slap": Slap(), "pipes": dg.PipesSubprocessClient()},
+    resources={"slap": Slap()},
     loggers={"console": console},
     executor=dg.in_process_executor,  # a step in a subprocess costs three seconds, in process a tenth of one
 )

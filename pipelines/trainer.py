@@ -9,17 +9,19 @@ import fcntl
 import os
 import re
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from pipelines.settings import Settings, SettingsError
 from slap_model import config
 
+STOP_SECONDS = 150  # for a step and a checkpoint; Dagster calls a run cancelled after 180 in any case
 TAIL = 100_000  # bytes of a trainer's last words that are kept: a traceback of each of eight processes
 # The last line of a traceback, as `torch.OutOfMemoryError: CUDA out of memory`.
 RAISED = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception)(?:: |$)")
@@ -45,6 +47,24 @@ def command(settings: Settings, overrides: Sequence[str], manifest: Path, out: P
         *(sys.executable, *several, "-m", "slap_model.train", *told),
         *(part for override in overrides for part in ("--set", override)),
     ]
+
+
+def environment(gpus: Sequence[str]) -> dict[str, str]:
+    """Variables for the processes of a training that has these GPUs."""
+    if not gpus:
+        return {}
+    return {"CUDA_VISIBLE_DEVICES": ",".join(gpus), "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(STOP_SECONDS - 10)}
+
+
+def stop(process: subprocess.Popen[bytes], seconds: float = STOP_SECONDS) -> None:
+    """Ask a trainer to end behind a checkpoint, wait for it, and end it where it does not."""
+    process.terminate()
+    try:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+    finally:  # also where it hangs, or somebody does not want to wait
+        process.kill()
+        process.wait()
 
 
 def refuse_if_hopeless(settings: Settings, overrides: Sequence[str] = ()) -> None:
@@ -92,6 +112,9 @@ def claimed(gpus: Sequence[str], wanted: int, folder: Path | None = None) -> Ite
     Raises:
         NoGpuError: fewer are free, or there.
     """
+    if not gpus:
+        yield []
+        return
     wanted = wanted or len(gpus)
     folder = folder or Path(tempfile.gettempdir()) / f"slap-gpus-{os.getuid()}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -101,7 +124,7 @@ def claimed(gpus: Sequence[str], wanted: int, folder: Path | None = None) -> Ite
             if len(taken) < wanted and (lock := _locked(folder / gpu)):
                 held.enter_context(lock)
                 taken.append(gpu)
-        if gpus and len(taken) < wanted:
+        if len(taken) < wanted:
             raise NoGpuError(
                 f"a training takes {wanted} of the {len(gpus)} GPUs here and {len(taken)} are free: SLAP_GPUS says how "
                 "many each takes, the pool how many trainings run at a time (dagster instance concurrency set gpu 4)"
@@ -110,7 +133,7 @@ def claimed(gpus: Sequence[str], wanted: int, folder: Path | None = None) -> Ite
 
 
 def _locked(path: Path) -> IO[str] | None:
-    file = path.open("w")
+    file = path.open("a")  # changes nothing, whatever somebody has put there
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -126,7 +126,7 @@ class Watch:
         self._bar.update(step - self._bar.n)
         if step % self._train.log_every and step != self._train.steps and not last:
             return
-        numbers = {name: float(value) for name, value in figures.items()}
+        numbers = {name: value if isinstance(value, float) else value.item() for name, value in figures.items()}
         now = time.monotonic()
         seconds = max(now - self._since, 1e-9)
         line = {

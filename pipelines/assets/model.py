@@ -2,23 +2,25 @@
 
 import hashlib
 import json
-import sys
+import os
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
 import slap_model
+from pipelines import curves, meta, same_audio, trainer
 from pipelines import manifest as manifests
-from pipelines import meta, same_audio
 from pipelines.assets import common
 from pipelines.assets.captions import training_corpora
 from pipelines.corpora._base import corpora
 from pipelines.resources import Slap
 from pipelines.settings import Settings
-from slap_model import config
+from slap_model import config, watch
 from slap_model.manifest import Manifest
 
 # Folder of checkpoints -> what it changes of the run's configuration.
@@ -26,6 +28,10 @@ TRAININGS = {
     "slap": (),
     "control": ("loss.contrastive_weight=0.0",),  # the same model and data without language
 }
+
+# Sources of slap_model that no weight depends on: a change in them must not throw away a training of days. A file that
+# is not named here counts, so that one forgotten costs a training, not a wrong result.
+NO_WEIGHTS = ("__init__.py", "card.py", "hub.py", "watch.py")
 
 
 @dg.asset(
@@ -79,36 +85,85 @@ def training_asset(name: str) -> dg.AssetsDefinition:
             "control": "The same model, data and steps without language (contrastive weight 0).",
         }[name],
     )
-    def trained(
-        context: dg.AssetExecutionContext, slap: Slap, pipes: dg.PipesSubprocessClient
-    ) -> dg.MaterializeResult[None]:
+    def trained(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResult[None]:
         settings = slap.settings()
         path = settings.warehouse / "manifests" / current(settings).read_text()
-        overrides = [*settings.overrides, *TRAININGS[name]]
+        model = config.load(settings.config, [*settings.overrides, *TRAININGS[name]])
         out = run_folder(settings, name)
         done = finished(out)
         if not done:
-            command = [sys.executable, "-m", "slap_model.train", "--config", settings.config]
-            command += ["--manifest", str(path), "--out", str(out)]
-            command += [part for override in overrides for part in ("--set", override)]
-            with observed(context, name, out / "metrics.jsonl"):
-                pipes.run(command=command, context=context)
-        log = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-        last = log[-1]
+            train(context, settings, name, path, out)
+        log = watch.read(out / watch.METRICS)
+        last, took = log[-1], curves.spent(log, model.train.batch)
         context.log.info(
-            f"step {last['step']:.0f}: loss {last['loss']:.3f}, {last['clips_per_second']:.0f} clips/s"
+            f"step {last['step']:.0f}: loss {last['loss']:.3f}, {took['clips_per_second']:.0f} clips/s"
             + (" (unchanged)" if done else "")
         )
         return dg.MaterializeResult(
             metadata={
                 **{key: round(value, 5) for key, value in last.items()},
-                "loss_curve": dg.MetadataValue.md(curve(log)),
+                **took,
+                "curves": dg.MetadataValue.md(curves.picture(log, name)),
+                "loss_curve": common.markdown(curves.table(log)),
                 "checkpoint": dg.MetadataValue.path(str(out)),
                 "manifest": path.stem,
             }
         )
 
     return trained
+
+
+def train(context: dg.AssetExecutionContext, settings: Settings, name: str, manifest: Path, out: Path) -> None:
+    """Run a training to its end as a child process, on the GPUs that are free.
+
+    Raises:
+        dg.Failure: it cannot run here, or it failed; in its own words, and not to be tried again without a change.
+    """
+    model = config.load(settings.config, [*settings.overrides, *TRAININGS[name]])
+    overrides = [*settings.overrides, *TRAININGS[name]]
+    try:
+        trainer.refuse_if_hopeless(settings, TRAININGS[name])
+        with (
+            trainer.claimed(trainer.visible_gpus(model), settings.gpus) as gpus,
+            observed(context, name, out / watch.METRICS, model.train.steps),
+        ):
+            run(context, trainer.command(settings, overrides, manifest, out, len(gpus)), gpus)
+    except (config.ConfigError, watch.TooSlowError, trainer.NoGpuError) as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+
+
+def run(context: dg.AssetExecutionContext, command: list[str], gpus: list[str]) -> None:
+    """A child process that reports to this step; ended with it, after its checkpoint.
+
+    Dagster's own client is not used, because it says no more of a child that failed than its status, leaves one
+    that is slow to stop running, and sends a signal that one of several processes may take for the second.
+
+    Raises:
+        dg.Failure: it ended with an error.
+    """
+    with dg.open_pipes_session(
+        context=context,
+        context_injector=dg.PipesTempFileContextInjector(),
+        message_reader=dg.PipesTempFileMessageReader(),
+    ) as session:
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, **session.get_bootstrap_env_vars(), **trainer.environment(gpus)},
+            stderr=subprocess.PIPE,
+            # torchrun puts its processes into sessions of their own; Ctrl-C in a terminal then reaches it twice,
+            # from there and from here, and the second one stops it from waiting for them.
+            start_new_session=len(gpus) > 1,
+        )
+        assert process.stderr is not None
+        words = trainer.LastWords(process.stderr)
+        try:
+            status = process.wait()
+        except BaseException:  # the run is cancelled, mostly
+            context.log.info("the training is asked to stop: it ends its step and writes a checkpoint")
+            trainer.stop(process)
+            raise
+        if status:
+            raise dg.Failure(words.why(status), allow_retries=False)
 
 
 def current(settings: Settings) -> Path:
@@ -118,57 +173,66 @@ def current(settings: Settings) -> Path:
 
 def run_folder(settings: Settings, name: str) -> Path:
     """Where a training's checkpoints lie: named by everything that the weights depend on."""
+    from slap_model.train import NOTES, WORK
+
     values = config.load(settings.config, [*settings.overrides, *TRAININGS[name]]).as_dict()
+    values["train"] = {key: value for key, value in values["train"].items() if key not in (*WORK, *NOTES)}
     manifest_file = settings.warehouse / "manifests" / current(settings).read_text()
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     digest.update(Manifest.load(manifest_file).hash.encode())
-    for source in sorted(Path(slap_model.__path__[0]).glob("*.py")):
+    for source in weight_sources(Path(slap_model.__path__[0])):
         digest.update(source.read_bytes())
     return settings.warehouse / "checkpoints" / f"{name}-{digest.hexdigest()[:12]}"
 
 
+def weight_sources(package: Path) -> list[Path]:
+    """The sources that a training's weights depend on: all but `NO_WEIGHTS`, so that a new one counts at first."""
+    return [source for source in sorted(package.glob("*.py")) if source.name not in NO_WEIGHTS]
+
+
 def finished(out: Path) -> bool:
     """Whether the newest checkpoint of a run is its last."""
+    card = newest_card(out)
+    return bool(card) and card["step"] == card["steps"]
+
+
+def newest_card(out: Path) -> dict[str, Any]:
+    """What the newest checkpoint of a run says of itself; empty where there is none."""
     cards = sorted(out.glob("step-*/checkpoint.json"))
-    if not cards:
-        return False
-    card = json.loads(cards[-1].read_text())
-    return bool(card["step"] == card["steps"])
+    return dict(json.loads(cards[-1].read_text())) if cards else {}
 
 
 @contextmanager
-def observed(context: dg.AssetExecutionContext, name: str, metrics: Path) -> Iterator[None]:
-    """While training runs, turn each new line of its metrics into an observation: Dagster plots them as curves."""
+def observed(context: dg.AssetExecutionContext, name: str, metrics: Path, steps: int) -> Iterator[None]:
+    """While training runs, turn lines of its metrics into observations, which Dagster plots as curves.
+
+    At most `curves.MOST` of them: each is a row of Dagster's database. Lines of an earlier run that a resumed one is
+    about to drop are not told: it puts a new file in the place of the old one first.
+    """
     stop = threading.Event()
 
-    def follow() -> None:
-        seen = len(metrics.read_text().splitlines()) if metrics.is_file() else 0
+    def number() -> int:
+        return metrics.stat().st_ino if metrics.is_file() else 0
+
+    def follow(before: int, told: float) -> None:
         while True:
             last_look = stop.wait(2.0)
-            lines = metrics.read_text().splitlines() if metrics.is_file() else []
-            for line in lines[seen:]:
-                context.log_event(dg.AssetObservation(name, metadata=json.loads(line)))
-            seen = len(lines)
+            log = watch.read(metrics) if number() not in (0, before) else []
+            for line in log:
+                if line["step"] >= told + steps / curves.MOST or told < line["step"] == steps:
+                    context.log_event(dg.AssetObservation(name, metadata=line))
+                    told = line["step"]
             if last_look:
                 return
 
-    thread = threading.Thread(target=follow, daemon=True)
+    start = newest_card(metrics.parent).get("step", 0)
+    thread = threading.Thread(target=follow, args=(number(), start), daemon=True)
     thread.start()
     try:
         yield
     finally:
         stop.set()
         thread.join()
-
-
-def curve(log: list[dict[str, float]], points: int = 12) -> str:
-    """The loss at evenly spaced steps, as a Markdown table."""
-    import polars as pl
-
-    losses = [name for name in ("loss", "contrastive", "mae", "ranked") if name in log[-1]]
-    rows = log[:: max(1, len(log) // points)] + ([log[-1]] if (len(log) - 1) % max(1, len(log) // points) else [])
-    frame = pl.DataFrame([{name: round(row[name], 4) for name in ("step", *losses)} for row in rows])
-    return common.markdown(frame, rows=2 * points).value or ""
 
 
 slap, control = (training_asset(name) for name in TRAININGS)

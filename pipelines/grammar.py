@@ -68,12 +68,11 @@ def grammar(language: str) -> Grammar:
         raise PhraseError(
             f"there are no phrases in {language!r}, only in {known}: add {path.name} and {language}.csv in {PHRASES}"
         )
-    with path.open("rb") as file:
-        table = tomllib.load(file)
-    words = table.pop("words", {}) | {"language": _language_names(language)}
     try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        words = table.pop("words", {}) | {"language": _language_names(language)}
         return Grammar(**{_field(name): _value(name, value) for name, value in table.items()}, words=words)
-    except (TypeError, re.error) as error:
+    except (tomllib.TOMLDecodeError, TypeError, re.error) as error:
         raise PhraseError(f"{path.name}: {error}") from error
 
 

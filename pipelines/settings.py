@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from benchmark import registry
+from pipelines import phrases
 from pipelines.corpora._base import Corpus, corpora, recipes
 from pipelines.corpora._vocabulary import nearest
 from slap_model import config
+from slap_model.text import ENGLISH_ONLY
 
 PROJECT = Path(__file__).resolve().parent.parent
 Mode = Literal["demo", "real"]
@@ -36,7 +38,8 @@ class Settings:
     config: str = "demo"  # name in slap_model/configs, or a TOML file
     overrides: tuple[str, ...] = ()  # section.field=value for the configuration
     scale: float = 1.0  # of the miniatures: speakers per corpus
-    captions: int = 12  # per distinct set of facts
+    captions: int = 12  # per distinct set of facts and language
+    languages: tuple[str, ...] = ("en",)  # of the captions; the text tower must read them
     train_on: tuple[str, ...] = ("train",)  # roles of the corpora that are trained on
     only: tuple[str, ...] = ()  # corpora to use; empty: all
     seed: int = 0
@@ -109,6 +112,8 @@ def from_environment(mode: Mode, environment: Mapping[str, str] = os.environ) ->
     ``mteb:<name>``; it is read when the graph is loaded, and checked here. Without it: all that load from what is
     installed, in a demo without the slow ones. ``SLAP_MODELS`` is a folder of models that were downloaded by hand,
     as ``<owner>/<model>``. ``SLAP_GPUS`` is how many GPUs one training takes; without it, all of the machine.
+    ``SLAP_LANGUAGES`` are the languages of the captions, with commas between; English without it, since the default
+    text tower reads no other: captions in other languages need a multilingual one (``text.tower``).
 
     Raises:
         SettingsError: a real run without ``SLAP_RAW``, or a value that does not parse.
@@ -139,6 +144,7 @@ def from_environment(mode: Mode, environment: Mapping[str, str] = os.environ) ->
         train_on=("train",) if mode == "demo" else ("train", "open"),
         only=tuple(filter(None, given("SLAP_ONLY").split(","))),
         gpus=int(gpus),
+        languages=tuple(dict.fromkeys(filter(None, given("SLAP_LANGUAGES", "en").split(",")))),
         models=Path(given("SLAP_MODELS")).resolve() if given("SLAP_MODELS") else None,
     )
     if settings.models is not None and not settings.models.is_dir():
@@ -152,10 +158,24 @@ def from_environment(mode: Mode, environment: Mapping[str, str] = os.environ) ->
         named = ", ".join(f"{name}{nearest(name, settings.corpora, ())}" for name in unknown)
         raise SettingsError(f"SLAP_ONLY names {named}; known: {', '.join(settings.corpora)}")
     try:
-        config.load(settings.config, settings.overrides)
+        configured = config.load(settings.config, settings.overrides)
     except config.ConfigError as error:
         raise SettingsError(str(error)) from error
+    _check_languages(settings.languages, configured.text.tower)
     return settings
+
+
+def _check_languages(languages: Sequence[str], tower: str) -> None:
+    unknown = sorted(set(languages) - set(phrases.languages()))
+    if unknown or not languages:
+        named = ", ".join(unknown) or "none"
+        raise SettingsError(f"SLAP_LANGUAGES names {named}; known: {', '.join(phrases.languages())}")
+    others = [language for language in languages if language != "en"]
+    if others and tower in ENGLISH_ONLY:
+        raise SettingsError(
+            f"SLAP_LANGUAGES asks for captions in {', '.join(others)}, but the text tower {tower} reads English only. "
+            "Name a multilingual one, a folder or on the hub: SLAP_SET='text.tower=\"<model>\"'"
+        )
 
 
 def default_config(mode: Mode) -> str:

@@ -1,0 +1,1 @@
+"""Captions by a language model: what is asked, who answers, what is believed, and what is kept."""

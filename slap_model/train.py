@@ -135,6 +135,7 @@ def train(
             if saving and ranks.main:
                 save(out, step, model, optimiser, settings, manifest)
             if asked and step < train.steps:
+                distributed.any_of(asked)  # torchrun ends the others when one leaves: not before the checkpoint stands
                 raise Stopped(step, asked)
     return checkpoint_folder(out, train.steps)
 
@@ -163,9 +164,12 @@ def compile_blocks(model: Slap) -> None:
 
 
 def leave_signals_alone(worker: int) -> None:
-    """In a process that loads data: the trainer alone answers to signals, and ends its loaders itself."""
+    """In a process that loads data: the trainer alone answers to signals, and ends its loaders itself.
+
+    A signal often goes to all of a group (torchrun, batch systems); without loaders the trainer could not end its step.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def rate(step: int, train: config.Train) -> float:

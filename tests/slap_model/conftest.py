@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -32,13 +33,24 @@ def settings() -> config.Config:
 
 
 @pytest.fixture
-def manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Manifest:
+def manifest(tmp_path: Path) -> Manifest:
+    return tones(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def shared_manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """The same for tests that change nothing in it."""
+    return tones(tmp_path_factory.mktemp("tones"))
+
+
+def tones(folder: Path) -> Manifest:
     rng = np.random.default_rng(0)
-    warehouse, raw = tmp_path / "warehouse", tmp_path / "raw"
+    warehouse, raw = folder / "warehouse", folder / "raw"
     (warehouse / "shards" / "tones").mkdir(parents=True)
     (warehouse / "captions").mkdir()
     raw.mkdir()
-    rows, facts = [], []
+    rows: list[dict[str, Any]] = []
+    facts: list[dict[str, Any]] = []
     for number in range(24):
         female = number % 2
         seconds = 0.2 if number < 2 else 0.8  # two clips are shorter than a crop
@@ -59,8 +71,9 @@ def manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Manifest:
     pl.DataFrame({"text": list(TEXTS.values()), "vector": vectors.tolist()}).write_parquet(
         warehouse / "captions" / "vectors-x.parquet"
     )
-    monkeypatch.setattr(manifests, "_seen", lambda *_: {"languages": ["en"], "labels": ["sex"]})
-    path, _ = manifests.write(
-        warehouse, {"tones": 0.5}, vectors=warehouse / "captions" / "vectors-x.parquet", tower="x", split_hash="s"
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifests, "_seen", lambda *_: {"languages": ["en"], "labels": ["sex"]})
+        path, _ = manifests.write(
+            warehouse, {"tones": 0.5}, vectors=warehouse / "captions" / "vectors-x.parquet", tower="x", split_hash="s"
+        )
     return Manifest.load(path)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
 from slap_model import config
 from slap_model.model import Slap
-from slap_model.task import SlapTask
+from slap_model.task import Batch, SlapTask
 
 TINY = Path(__file__).with_name("tiny.toml")
 CASES: dict[str, list[str]] = {
@@ -31,6 +34,26 @@ CASES: dict[str, list[str]] = {
 def settings(*overrides: str) -> config.Config:
     """The tiny configuration, with ``section.field=value`` overrides."""
     return config.load(str(TINY), overrides)
+
+
+@contextmanager
+def in_float64() -> Iterator[None]:
+    """Where the model asks for at least float32 it gets float64: rounding then hides no mistake."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.Tensor, "float", torch.Tensor.double)
+        torch.set_default_dtype(torch.float64)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+
+def doubled(batch: Batch) -> Batch:
+    """The batch in float64."""
+    return {
+        name: value.double() if isinstance(value, Tensor) else [part.double() for part in value]
+        for name, value in batch.items()
+    }
 
 
 def task(settings: config.Config, seed: int = 0) -> SlapTask:

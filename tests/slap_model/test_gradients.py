@@ -17,19 +17,9 @@ STEP = 1e-6
 
 
 @pytest.fixture(autouse=True)
-def in_float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Where the model asks for at least float32 it gets float64: differences of float32 would prove little."""
-    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-def doubled(batch: Batch) -> Batch:
-    return {
-        name: value.double() if isinstance(value, Tensor) else [part.double() for part in value]
-        for name, value in batch.items()
-    }
+def exact() -> Iterator[None]:
+    with made.in_float64():
+        yield
 
 
 def loss_of(task: SlapTask, batch: Batch) -> Tensor:
@@ -42,7 +32,7 @@ def test_gradients_are_finite_differences(case: str) -> None:
     """Of every trained tensor, along a random direction through all its entries."""
     settings = made.settings(*made.CASES[case])
     task = made.task(settings)
-    batch = doubled(collate(made.samples(settings, 5)))
+    batch = made.doubled(collate(made.samples(settings, 5)))
     torch.autograd.backward(loss_of(task, batch))
     noise = torch.Generator().manual_seed(2)
     trained = {name: p for name, p in task.named_parameters() if p.requires_grad}
@@ -64,7 +54,7 @@ def test_gradients_are_finite_differences(case: str) -> None:
 @pytest.mark.parametrize("case", ["accumulate", "activations made again"])
 def test_saving_memory_changes_no_gradient(case: str) -> None:
     plain, thrifty = (made.task(made.settings(*overrides)) for overrides in ([], made.CASES[case]))
-    batch = doubled(collate(made.samples(made.settings(), 5)))  # 5 do not divide by 2
+    batch = made.doubled(collate(made.samples(made.settings(), 5)))  # 5 do not divide by 2
     for task in (plain, thrifty):
         torch.autograd.backward(loss_of(task, batch))
     for (name, one), other in zip(plain.named_parameters(), thrifty.parameters(), strict=True):
@@ -74,7 +64,7 @@ def test_saving_memory_changes_no_gradient(case: str) -> None:
 
 def test_accumulating_keeps_inputs_instead_of_activations() -> None:
     """What the forward pass keeps for the backward pass decides how much memory a step needs."""
-    batch = doubled(collate(made.samples(made.settings(), 8)))
+    batch = made.doubled(collate(made.samples(made.settings(), 8)))
     kept: dict[int, int] = {}
     for parts in (1, 4):
         task = made.task(made.settings(f"train.accumulate={parts}"))

@@ -2,23 +2,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from slap_model import config
 from slap_model import train as training
 from slap_model.data import TrainingSet
 from slap_model.manifest import Manifest, ManifestError
-from slap_model.model import Slap, newest_checkpoint
+from slap_model.model import Slap
 
 
 def with_train(settings: config.Config, **changes: object) -> config.Config:
@@ -45,58 +39,6 @@ def test_denied_facts_are_the_other_values(settings: config.Config, manifest: Ma
     sample = TrainingSet(manifest, settings)[0]
     assert (sample["facts"] + sample["denied"]).tolist() == [1.0, 1.0]
     assert sample["used"].tolist() == sample["facts"].tolist()
-
-
-def test_resumed_training_ends_with_the_same_bits(settings: config.Config, manifest: Manifest, tmp_path: Path) -> None:
-    whole = training.train(settings, manifest, tmp_path / "whole")
-    # the same run, stopped after step 4 with its last checkpoint at step 3
-    stopping = with_train(settings, checkpoint_every=3)
-    out = tmp_path / "stopped"
-    saved = training.save
-
-    def stop_after_first(*arguments: object) -> None:
-        saved(*arguments)
-        raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "save", stop_after_first)
-        with pytest.raises(KeyboardInterrupt):
-            training.train(stopping, manifest, out)
-    assert newest_checkpoint(out).name == "step-00000003"
-    resumed = training.train(stopping, manifest, out)
-    for name, tensor in load_file(whole / "model.safetensors").items():
-        assert torch.equal(tensor, load_file(resumed / "model.safetensors")[name]), name
-    losses = [json.loads(line)["loss"] for line in (out / "metrics.jsonl").read_text().splitlines()]
-    assert len(losses) == 6
-
-
-def test_killed_process_resumes_to_the_same_bits(settings: config.Config, manifest: Manifest, tmp_path: Path) -> None:
-    """SIGKILL in the middle of a real training process."""
-    path = manifest.root / "manifests" / f"{manifest.hash[:12]}.json"
-    toml = tmp_path / "config.toml"
-    values = with_train(settings, steps=60, checkpoint_every=5).as_dict()
-    toml.write_text(
-        "\n".join(
-            f"[{section}]\n" + "\n".join(f"{key} = {json.dumps(value)}" for key, value in fields.items())
-            for section, fields in values.items()
-        )
-    )
-    command = [sys.executable, "-m", "slap_model.train", "--config", str(toml), "--manifest", str(path), "--out"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    whole = subprocess.run([*command, str(tmp_path / "whole")], capture_output=True, text=True, env=environment)
-    assert whole.returncode == 0, whole.stderr
-    out = tmp_path / "killed"
-    child = subprocess.Popen([*command, str(out)], env=environment, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not list(out.glob("step-*")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
-    assert newest_checkpoint(out).name != "step-00000060", "the process had ended before it was killed"
-    again = subprocess.run([*command, str(out)], capture_output=True, text=True, env=environment)
-    assert again.returncode == 0, again.stderr
-    first, second = (load_file(newest_checkpoint(tmp_path / run) / "model.safetensors") for run in ("whole", "killed"))
-    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_it_learns_to_tell_two_tones(settings: config.Config, manifest: Manifest, tmp_path: Path) -> None:

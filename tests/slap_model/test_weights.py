@@ -17,8 +17,12 @@ from safetensors.torch import load_file, save_file
 from benchmark.hub import convert
 from slap_model import config, weights
 from slap_model.encoder import AudioEncoder
+from slap_model.frontend import LogMel
+from slap_model.manifest import Manifest
 from slap_model.model import Slap
+from slap_model.train import train
 from slap_model.weights import AUDIOMAE
+from tests.slap_model import made
 
 AUDIOSET = (-4.2677393, 4.5689974)  # mean and standard deviation of AudioMAE's log-mels, from its model card
 # The hub's config.json: the pool is the architecture's, the class token, so the last norm is called `norm`.
@@ -204,9 +208,19 @@ def test_the_hub_is_asked_for_safetensors_only(small: Path, monkeypatch: pytest.
     assert asked == [("a/b", "model.safetensors", "abc"), ("a/pickle", "model.safetensors", "abc")]
 
 
-def test_the_input_statistics_are_those_of_the_weights(small: Path) -> None:
-    frontend = Slap(settings_of(208, weights=str(small))).frontend
-    assert (frontend.mean.item(), frontend.std.item()) == pytest.approx(AUDIOSET, rel=1e-6)
-    wave = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 33_520)).astype(np.float32)) * 0.1
+def test_the_input_statistics_are_those_of_the_weights(tmp_path: Path, shared_manifest: Manifest) -> None:
+    """What the weights were trained on is what they hear; from scratch, the data's own."""
+    generated(tmp_path / "start", embed_dim=16, depth=1, num_heads=2)
+    cards = {}
+    for start in (str(tmp_path / "start"), ""):
+        settings = made.settings(f"encoder.weights={start}", "train.steps=1")
+        folder = train(settings, shared_manifest, tmp_path / f"run {len(cards)}")
+        cards[start] = json.loads((folder / "checkpoint.json").read_text())["input"]
+        frontend = Slap.from_checkpoint(folder).frontend
+        assert [frontend.mean.item(), frontend.std.item()] == pytest.approx([*cards[start].values()])
+    given, own = cards.values()
+    assert [*given.values()] == pytest.approx(AUDIOSET, rel=1e-6)
+    assert abs(own["mean"] - AUDIOSET[0]) > 0.1
+    frontend, wave = LogMel(config.Frontend()), torch.from_numpy(np.sin(np.arange(16_000, dtype=np.float32)))[None]
     expected = (frontend.raw(wave) - AUDIOSET[0]) / (2 * AUDIOSET[1])  # as AudioMAE's card normalises
     torch.testing.assert_close(frontend(wave), expected)

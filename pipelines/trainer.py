@@ -6,6 +6,7 @@ Nothing of Dagster is in here; `pipelines.assets.model` runs what this prepares.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 import signal
@@ -16,10 +17,11 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from pipelines.settings import Settings, SettingsError
 from slap_model import config
+from slap_model.watch import STARTED_BY
 
 STOP_SECONDS = 150  # for a step and a checkpoint; Dagster calls a run cancelled after 180 in any case
 TAIL = 100_000  # bytes of a trainer's last words that are kept: a traceback of each of eight processes
@@ -50,10 +52,9 @@ def command(settings: Settings, overrides: Sequence[str], manifest: Path, out: P
 
 
 def environment(gpus: Sequence[str]) -> dict[str, str]:
-    """Variables for the processes of a training that has these GPUs."""
-    if not gpus:
-        return {}
-    return {"CUDA_VISIBLE_DEVICES": ",".join(gpus), "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(STOP_SECONDS - 10)}
+    """Variables for the processes of a training that this process starts on these GPUs."""
+    own = {STARTED_BY: str(os.getpid()), "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(STOP_SECONDS - 10)}
+    return own | ({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {})
 
 
 def stop(process: subprocess.Popen[bytes], seconds: float = STOP_SECONDS) -> None:
@@ -72,6 +73,7 @@ def refuse_if_hopeless(settings: Settings, overrides: Sequence[str] = ()) -> Non
 
     Raises:
         slap_model.watch.TooSlowError: with the days it would take here, and what to do.
+        slap_model.config.ConfigError: no model can be made of the configuration.
     """
     import torch
 
@@ -85,6 +87,28 @@ def refuse_if_hopeless(settings: Settings, overrides: Sequence[str] = ()) -> Non
         "in Dagster: SLAP_CONFIG=<name> chooses another configuration, SLAP_SET=train.device=cpu trains all the same",
     ]
     watch.refuse_if_hopeless(model, device, advice)
+
+
+def refuse_at_once(settings: Settings) -> None:
+    """`refuse_if_hopeless` before a run of the whole graph: not after hours in which tables and shards were written.
+
+    Nothing is refused where the warehouse holds a finished training, made on another machine perhaps: whether this run
+    has to train at all is known only by its manifest.
+    """
+    if not any(map(finished, settings.warehouse.glob("checkpoints/slap-*"))):
+        refuse_if_hopeless(settings)
+
+
+def finished(out: Path) -> bool:
+    """Whether the newest checkpoint of a run is its last."""
+    card = newest_card(out)
+    return bool(card) and card["step"] == card["steps"]
+
+
+def newest_card(out: Path) -> dict[str, Any]:
+    """What the newest checkpoint of a run says of itself; empty where there is none."""
+    cards = sorted(out.glob("step-*/checkpoint.json"))
+    return dict(json.loads(cards[-1].read_text())) if cards else {}
 
 
 def visible_gpus(model: config.Config) -> list[str]:

@@ -29,7 +29,7 @@ from slap_model.distributed import LostRankError, Ranks
 from slap_model.manifest import Manifest, ManifestError, withdrawn_on
 from slap_model.model import CheckpointError, Slap, newest_checkpoint
 from slap_model.task import SlapTask, to_device
-from slap_model.watch import BusyError, TooSlowError, Watch, refuse_if_hopeless
+from slap_model.watch import BusyError, TooSlowError, Watch, orphaned, refuse_if_hopeless
 
 # How the work is done, not what is learned: a run goes on with other values of these.
 WORK = ("device", "accumulate", "checkpoint_activations", "compile", "patience", "workers", "cache_gb")
@@ -83,9 +83,7 @@ def train(
     model = Slap(settings)
     model.card = {"trained_on": manifest.trained_on}
     task = SlapTask(model).to(device)
-    optimiser = torch.optim.AdamW(
-        groups(model, train.weight_decay), lr=train.rate, betas=(0.9, 0.95), fused=device.type == "cuda"
-    )
+    optimiser = torch.optim.AdamW(groups(model, train.weight_decay), lr=train.rate, betas=(0.9, 0.95), fused=True)
     step = resume(out, model, optimiser, settings, manifest)
     if step == 0 and not settings.encoder.weights:
         model.frontend.fit([wave.to(device) for wave in data.sample_of_waves(256)])
@@ -292,8 +290,8 @@ class StopSignals:
         signal.signal(number, signal.SIG_DFL)
 
     def asked(self) -> int:
-        """The signal that came."""
-        return self.came
+        """The signal that came; SIGTERM also where nobody is left to send one."""
+        return self.came or (signal.SIGTERM if orphaned() else 0)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
+STARTED_BY = "SLAP_STARTED_BY"  # environment variable: id of the process that a training must not outlive
 LONG = 2.0  # days on a CPU: over a weekend somebody may wait; `base` takes months, and nobody means that
 SMALLER = ("small", "tiny")  # configurations that are offered instead
 SECONDS = 1.0  # a step of a measurement has as many clips as take this long: below it overheads are measured
@@ -176,6 +177,18 @@ def alone(out: Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise BusyError(f"another process trains into {out}: wait for it or end it") from error
         yield
+
+
+def orphaned() -> bool:
+    """Whether the process that started this one, a step of a Dagster run, was killed: nobody waits for the end."""
+    starter = os.environ.get(STARTED_BY)
+    if not starter:
+        return False
+    try:
+        os.kill(int(starter), 0)
+    except ProcessLookupError:
+        return True
+    return False
 
 
 def read(metrics: Path) -> list[dict[str, float]]:

@@ -25,6 +25,7 @@ from pipelines.resources import Slap
 from pipelines.settings import PROJECT, Settings
 from slap_model import config, watch
 from slap_model.manifest import Manifest
+from slap_model.model import Slap as Model
 
 TINY = (
     "frontend.frames=32 encoder.patch=[16,16] encoder.dim=32 encoder.depth=1 encoder.heads=2 decoder.dim=16 text.dim=8 "
@@ -146,7 +147,8 @@ def test_more_gpus_than_there_are(tmp_path: Path) -> None:
     with pytest.raises(trainer.NoGpuError, match="takes 4 of the 1 GPUs"), trainer.claimed(["0"], 4, tmp_path):
         pass
     with trainer.claimed([], 4, tmp_path) as had:  # a machine without: the processor
-        assert (had, trainer.environment(had)) == ([], {})
+        assert had == []
+        assert "CUDA_VISIBLE_DEVICES" not in trainer.environment(had)
 
 
 @pytest.mark.parametrize(
@@ -310,6 +312,8 @@ def test_a_hopeless_training_is_refused_before_anything_is_read(
     shutil.rmtree(warehouse / "shards")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(watch, "days_here", lambda settings, device, enough=0.0: 45.0 if enough else 0.01)
+    with pytest.raises(watch.TooSlowError, match="45 days here"):
+        trainer.refuse_at_once(Slap(mode="demo").settings())
     with dg.DagsterInstance.ephemeral() as instance:
         said = failure(materialised(instance, model.slap))
     assert "45 days here" in said
@@ -318,3 +322,105 @@ def test_a_hopeless_training_is_refused_before_anything_is_read(
     assert "SLAP_SET=train.device=cpu" in said
     assert "--config tiny takes 14 min" in said
     assert not (warehouse / "checkpoints").exists()
+    ready = warehouse / "checkpoints" / "slap-1" / "step-00000003"  # brought from a machine with a GPU
+    ready.mkdir(parents=True)
+    (ready / "checkpoint.json").write_text('{"step": 3, "steps": 3}')
+    trainer.refuse_at_once(Slap(mode="demo").settings())
+
+
+# --- ended from outside -------------------------------------------------------------------------------------------
+
+
+def trainers(warehouse: Path) -> list[str]:
+    """Processes that train into this warehouse."""
+    found = subprocess.run(["pgrep", "-f", f"^[^ ]+ .*slap_model.train .*{warehouse}"], capture_output=True, text=True)
+    return found.stdout.split()
+
+
+def until(done: Callable[[], object], seconds: float = 120.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("pgrep") is None, reason="no pgrep here")
+def test_one_training_a_gpu_and_a_cancelled_one_leaves_a_checkpoint(
+    warehouse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs of an instance with the project's own dagster.yaml, and SIGINT, as Dagster terminates a run."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text((PROJECT / "dagster.yaml").read_text().replace(".dagster", str(home / "store")))
+    settings = f"{TINY} train.steps=400"
+
+    def start(name: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "dagster", "asset", "materialize", "--select", name]
+        variables = {**os.environ, "DAGSTER_HOME": str(home), "SLAP_SET": settings}
+        with (tmp_path / name).open("w") as log:
+            return subprocess.Popen([*command, "-m", "pipelines.definitions"], cwd=PROJECT, env=variables, stderr=log)
+
+    def training(name: str) -> list[Path]:
+        return list(warehouse.glob(f"checkpoints/{name}-*/{watch.METRICS}"))
+
+    first = start("slap")
+    until(lambda: training("slap"))
+    second = start("control")
+    until(lambda: "blocked by limit for pool gpu" in (tmp_path / "control").read_text())
+    assert len(trainers(warehouse)) == 1
+    first.send_signal(signal.SIGINT)
+    first.wait()
+    assert "DagsterExecutionInterruptedError" in (tmp_path / "slap").read_text()
+    (out,) = warehouse.glob("checkpoints/slap-*")
+    stopped = Model.from_checkpoint(out).card["step"]
+    assert 0 < stopped < 400
+    assert watch.read(out / watch.METRICS)[-1]["step"] == stopped
+    assert second.wait() == 0  # its turn
+    assert training("control")
+    assert not trainers(warehouse)
+
+    monkeypatch.setenv("SLAP_SET", settings)
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert materialised(instance, model.slap).success
+        assert observations(instance, "slap")[0]["step"] > stopped
+    assert [line["step"] for line in watch.read(out / watch.METRICS)] == list(range(1, 401))
+    assert trainer.finished(out)
+
+
+@pytest.mark.skipif(shutil.which("pgrep") is None, reason="no pgrep here")
+def test_a_training_does_not_outlive_a_run_that_is_killed(warehouse: Path) -> None:
+    manifest = warehouse / "manifests" / (warehouse / "manifests" / "current").read_text()
+    out = warehouse / "orphan"
+    made = [*TINY.split(), "train.steps=100000", "train.device=cpu"]
+    command = trainer.command(Settings(config="demo"), made, manifest, out, gpus=0)
+    start = "import os, subprocess, sys, time; from pipelines import trainer\n"
+    start += "subprocess.Popen(sys.argv[1:], env={**os.environ, **trainer.environment([])}); time.sleep(600)"
+    step = subprocess.Popen([sys.executable, "-c", start, *command], cwd=PROJECT)
+    until(lambda: watch.read(out / watch.METRICS))
+    step.kill()
+    step.wait()
+    until(lambda: not trainers(warehouse))
+    assert 0 < Model.from_checkpoint(out).card["step"] < 100_000
+
+
+@pytest.mark.slow
+def test_torchrun_passes_on_the_end_and_the_error(warehouse: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = warehouse / "manifests" / (warehouse / "manifests" / "current").read_text()
+    made = [*TINY.split(), "train.steps=3000", "train.device=cpu"]
+
+    def start(out: Path, *more: str) -> tuple[subprocess.Popen[bytes], trainer.LastWords]:
+        command = trainer.command(Settings(config="demo"), [*made, *more], manifest, out, gpus=2)
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
+        assert process.stderr is not None
+        return process, trainer.LastWords(process.stderr)
+
+    out = warehouse / "stopped"
+    process, _ = start(out)
+    until(lambda: watch.read(out / watch.METRICS))
+    trainer.stop(process)
+    assert not trainers(warehouse)
+    assert 0 < Model.from_checkpoint(out).card["step"] < 3000
+
+    process, words = start(warehouse / "failed", "train.rate=1e30", "train.clip=1e30")
+    assert words.why(process.wait()).startswith("loss or gradient is no longer finite")

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 
@@ -90,7 +89,7 @@ def training_asset(name: str) -> dg.AssetsDefinition:
         path = settings.warehouse / "manifests" / current(settings).read_text()
         model = config.load(settings.config, [*settings.overrides, *TRAININGS[name]])
         out = run_folder(settings, name)
-        done = finished(out)
+        done = trainer.finished(out)
         if not done:
             train(context, settings, name, path, out)
         log = watch.read(out / watch.METRICS)
@@ -190,18 +189,6 @@ def weight_sources(package: Path) -> list[Path]:
     return [source for source in sorted(package.glob("*.py")) if source.name not in NO_WEIGHTS]
 
 
-def finished(out: Path) -> bool:
-    """Whether the newest checkpoint of a run is its last."""
-    card = newest_card(out)
-    return bool(card) and card["step"] == card["steps"]
-
-
-def newest_card(out: Path) -> dict[str, Any]:
-    """What the newest checkpoint of a run says of itself; empty where there is none."""
-    cards = sorted(out.glob("step-*/checkpoint.json"))
-    return dict(json.loads(cards[-1].read_text())) if cards else {}
-
-
 @contextmanager
 def observed(context: dg.AssetExecutionContext, name: str, metrics: Path, steps: int) -> Iterator[None]:
     """While training runs, turn lines of its metrics into observations, which Dagster plots as curves.
@@ -225,7 +212,7 @@ def observed(context: dg.AssetExecutionContext, name: str, metrics: Path, steps:
             if last_look:
                 return
 
-    start = newest_card(metrics.parent).get("step", 0)
+    start = trainer.newest_card(metrics.parent).get("step", 0)
     thread = threading.Thread(target=follow, args=(number(), start), daemon=True)
     thread.start()
     try:

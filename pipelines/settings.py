@@ -14,6 +14,7 @@ from benchmark import registry
 from pipelines import phrases
 from pipelines.corpora._base import Corpus, corpora, recipes
 from pipelines.corpora._vocabulary import nearest
+from pipelines.paraphrase import options as paraphrasing
 from slap_model import config
 from slap_model.text import ENGLISH_ONLY
 
@@ -40,6 +41,9 @@ class Settings:
     scale: float = 1.0  # of the miniatures: speakers per corpus
     captions: int = 12  # per distinct set of facts and language
     languages: tuple[str, ...] = ("en",)  # of the captions; the text tower must read them
+    paraphrase: paraphrasing.Options | None = (
+        None  # the language model that writes captions, too; None: templates alone
+    )
     train_on: tuple[str, ...] = ("train",)  # roles of the corpora that are trained on
     only: tuple[str, ...] = ()  # corpora to use; empty: all
     seed: int = 0
@@ -115,6 +119,13 @@ def from_environment(mode: Mode, environment: Mapping[str, str] = os.environ) ->
     ``SLAP_LANGUAGES`` are the languages of the captions, with commas between; English without it, since the default
     text tower reads no other: captions in other languages need a multilingual one (``text.tower``).
 
+    ``SLAP_LLM_MODEL`` names a language model that paraphrases the English captions: with ``SLAP_LLM_URL``, a model of
+    that OpenAI-compatible endpoint (``https://<server>/v1``; the key, if it wants one, stands in ``SLAP_LLM_KEY``);
+    without, a folder or hub name that transformers loads here. ``SLAP_LLM_ALONE=1``: instead of templates, as in the
+    paper, not beside them. ``SLAP_LLM_PARALLEL`` (4) requests at a time, or prompts in a batch; ``SLAP_LLM_RPM`` and
+    ``SLAP_LLM_TPM``, requests and tokens a minute (no limit); ``SLAP_LLM_TIMEOUT`` (120), seconds for an answer;
+    ``SLAP_LLM_PRICES=<in>,<out>``, money for a million tokens; ``SLAP_LLM_BUDGET``, the most that one run may cost.
+
     Raises:
         SettingsError: a real run without ``SLAP_RAW``, or a value that does not parse.
     """
@@ -145,8 +156,13 @@ def from_environment(mode: Mode, environment: Mapping[str, str] = os.environ) ->
         only=tuple(filter(None, given("SLAP_ONLY").split(","))),
         gpus=int(gpus),
         languages=tuple(dict.fromkeys(filter(None, given("SLAP_LANGUAGES", "en").split(",")))),
+        paraphrase=_paraphrase(environment),
         models=Path(given("SLAP_MODELS")).resolve() if given("SLAP_MODELS") else None,
     )
+    if settings.paraphrase is not None and "en" not in settings.languages:
+        raise SettingsError(
+            "SLAP_LLM_MODEL paraphrases in English, but SLAP_LANGUAGES has no en: add it, or unset the model"
+        )
     if settings.models is not None and not settings.models.is_dir():
         raise SettingsError(f"SLAP_MODELS={given('SLAP_MODELS')!r} is no folder; it must hold <owner>/<model>")
     try:
@@ -163,6 +179,13 @@ def from_environment(mode: Mode, environment: Mapping[str, str] = os.environ) ->
         raise SettingsError(str(error)) from error
     _check_languages(settings.languages, configured.text.tower)
     return settings
+
+
+def _paraphrase(environment: Mapping[str, str]) -> paraphrasing.Options | None:
+    try:
+        return paraphrasing.from_environment(environment)
+    except paraphrasing.OptionsError as error:
+        raise SettingsError(str(error)) from error
 
 
 def _check_languages(languages: Sequence[str], tower: str) -> None:

@@ -30,6 +30,7 @@ import polars as pl
 
 from benchmark import transfer
 from pipelines import board, ingest, shards, warehouse, withdrawals
+from pipelines.paraphrase.cache import strangers
 from pipelines.schema import SPEAKER, UTTERANCE
 from pipelines.settings import PROJECT, Settings
 from pipelines.withdrawals import Hash, Withdrawal
@@ -411,6 +412,7 @@ class _Texts:
     """Facts, captions and text vectors, with and without the person."""
 
     def __init__(self, folder: Path, known: pl.DataFrame) -> None:
+        self.folder = folder
         self.facts, self.captions = folder / "facts.parquet", folder / "captions.parquet"
         self.vectors = sorted(folder.glob("vectors-*.parquet"))
         self.sets_gone = 0
@@ -447,6 +449,10 @@ class _Texts:
                 pq.write_table(kept, _draft(file))
                 os.replace(_draft(file), file)
         if not self.whole:
+            # A set of facts that nobody else has may point to the person, and so may what a language model said of it.
+            sets = self.facts_kept.filter(pl.col("split") == "train")["facts"].unique().to_list()
+            for file in strangers(self.folder, sets):
+                file.unlink()
             for file, frame in ((self.captions, self.captions_kept), (self.facts, self.facts_kept)):
                 frame.write_parquet(_draft(file))
                 os.replace(_draft(file), file)

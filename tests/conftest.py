@@ -14,6 +14,8 @@ from _pytest.terminal import TerminalReporter
 from pipelines.corpora._base import corpora
 
 os.environ.pop("SLAP_RAW", None)  # the tests are of the recipes, not of the cohorts that somebody has
+for name in [name for name in os.environ if name.startswith("SLAP_LLM_")]:
+    os.environ.pop(name)  # no test asks somebody's paid language model
 os.environ["SLAP_EMBEDDERS"] = "slap,control,untrained,mel-statistics,random,wavlm-base"  # the last one is absent
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks a network
 

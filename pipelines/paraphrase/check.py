@@ -164,6 +164,8 @@ def _sayable() -> Iterator[list[str]]:
 def _of_phrases(facts: Sequence[str]) -> list[_Pattern]:
     found = []
     for phrase in captions.phrases_for(facts, LANGUAGE):
+        if any("_severity=" in fact for fact in phrase.says) and any(fact.endswith("=present") for fact in phrase.says):
+            continue  # its word of severity is read for itself, so that what is joined to it is seen
         words = re.sub(r"^(an?|the) ", "", _normal(phrase.text))
         found.append((_whole(re.escape(words).replace("\\ ", " ")), phrase.says, ""))
     return found
@@ -195,12 +197,10 @@ def closed_values() -> dict[str, frozenset[str]]:
         for row in csv.DictReader(file):
             if row["kind"] in ("state", "category") and row["allowed"] and row["attribute"] not in captions.UNSPOKEN:
                 found[row["attribute"]] = frozenset(row["allowed"].split("|"))
+    states = [name for name, values in found.items() if values == {"present", "absent"}]
     with (folder / "instruments.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            if row["target"] and row["word"]:
-                name = f"{row['target']}_severity"
-                found[name] = found.get(name, frozenset()) | {row["word"]}
-    return found
+        words = frozenset(row["word"] for row in csv.DictReader(file) if row["target"] and row["word"])
+    return found | {f"{state}_severity": words for state in states}
 
 
 def _split(text: str) -> list[str]:
@@ -400,20 +400,28 @@ def _attached(
     tokens: Sequence[str], mentions: Sequence[_Mention], facts: Collection[str]
 ) -> dict[tuple[int, str], list[_Mention]]:
     """Words of severity -> what they are said of: the state itself, then those joined to it by "and"."""
+    lexicon = _lexicon()
     at = {place: mention for mention in mentions for place in range(mention.start, mention.end)}
     found: dict[tuple[int, str], list[_Mention]] = {}
     for mention in mentions:
         if not mention.degree:
             continue
+        ahead = range(mention.end, len(tokens))
+        behind = _towards(tokens, range(mention.start - 1, -1, -1), lexicon.syntax["back"], at)
+        # "of a mild degree" looks back even where a state follows
+        looks_back = (
+            set(tokens[mention.end : mention.end + 1]) <= {"degree", "severity"}
+            and "of" in tokens[max(0, mention.start - 2) : mention.start]
+        )
         target = (
-            _towards(tokens, range(mention.end, len(tokens)), _lexicon().syntax["forms"], at)
-            or _towards(tokens, range(mention.start - 1, -1, -1), _lexicon().syntax["back"], at)
-            or _towards(
-                tokens, range(mention.end, len(tokens)), _lexicon().syntax["forms"] | _lexicon().syntax["lasting"], at
-            )
+            (behind if looks_back else None)
+            or _towards(tokens, ahead, lexicon.syntax["forms"], at)
+            or behind
+            or _towards(tokens, ahead, lexicon.syntax["forms"] | lexicon.syntax["lasting"], at)
         )
         if target is not None and (not mention.readings or _states_of(target, "present")):
-            found[mention.start, mention.degree] = [target, *_joined(tokens, target, at)]
+            spread = mention.degree not in ("whole", "partly")
+            found[mention.start, mention.degree] = [target, *(_joined(tokens, target, at) if spread else ())]
         elif not mention.readings:
             found[mention.start, mention.degree] = []
     return found
@@ -436,16 +444,18 @@ def _towards(
 
 
 def _joined(tokens: Sequence[str], first: _Mention, at: Mapping[int, _Mention]) -> list[_Mention]:
+    """States that "and" joins to the first, without verb or severity of their own: "severe depression and anxiety"."""
     joined, place = [], first.end
+    verbs = _lexicon().syntax["verbs"]
     while place < len(tokens):
         mention = at.get(place)
-        if mention is not None and mention.readings and not mention.degree:
+        if mention is None and tokens[place] in (",", "and"):
+            place += 1
+        elif mention is None or mention.degree or tokens[place] in verbs or not _states_of(mention, "present"):
+            break
+        else:
             joined.append(mention)
             place = mention.end
-        elif mention is None and tokens[place] in (",", "and"):
-            place += 1
-        else:
-            break
     return joined
 
 

@@ -307,7 +307,7 @@ class Local:
         if not any(folder.glob("*.safetensors")):
             raise ModelError(f"SLAP_LLM_MODEL={options.model!r}: no *.safetensors in it; pickled weights are not read")
         self._folder = folder
-        self.name = Path(options.model).resolve().name if Path(options.model).is_dir() else options.model
+        self.name = options.source
 
     def answer(self, questions: Sequence[Question], seed: int, keep: Keep) -> None:
         """Answer all, in batches of prompts of about one length; greedy, so the seed has nothing to choose.

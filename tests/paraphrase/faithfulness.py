@@ -1,8 +1,9 @@
 """How well the faithfulness check tells good captions from corrupted ones: ``python -m tests.paraphrase.faithfulness``.
 
-``tuning.txt`` was at hand while the check was built; ``held_out.txt`` was written when it was final. A block begins
-with its facts (``# attribute=value; ...``); a line is a caption: ``+`` says all the facts and nothing else, ``- kind:``
-is corrupted. Every caption must state all facts, as the prompt asks. Accepting is the positive answer.
+``tuning.txt`` was at hand while the check was built. ``held_out.txt`` was written when it was final. The captions of
+``adversarial.txt`` are all wrong, in words that the check knows. A block begins with its facts
+(``# attribute=value; ...``); a line is a caption: ``+`` says all the facts and nothing else, ``- kind:`` is corrupted.
+Every caption must state all facts, as the prompt asks. Accepting is the positive answer.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pipelines.paraphrase.check import Verdict, check
 
 HERE = Path(__file__).parent
 HALVES = ("tuning", "held_out")
+ADVERSARIAL = "adversarial"
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,13 @@ class Score:
     @property
     def precision(self) -> float:
         """Share of the accepted captions that are good."""
-        return self.accepted_good / (self.accepted_good + self.accepted_bad)
+        accepted = self.accepted_good + self.accepted_bad
+        return self.accepted_good / accepted if accepted else 1.0
 
     @property
     def recall(self) -> float:
-        """Share of the good captions that are accepted."""
-        return self.accepted_good / self.good
+        """Share of the good captions that are accepted; 1 where there are none."""
+        return self.accepted_good / self.good if self.good else 1.0
 
 
 def cases(half: str) -> list[Case]:
@@ -87,15 +90,18 @@ def _read(path: Path) -> Iterator[Case]:
 
 
 def main() -> None:
-    """Print precision and recall of both halves; with ``-v`` each error too."""
-    for half in HALVES:
+    """Print precision and recall of each part; with ``-v`` each error too."""
+    for half in (*HALVES, ADVERSARIAL):
         counts, errors = score(half)
         kinds = Counter(case.kind for case in cases(half) if not case.good)
-        print(
-            f"{half}: {counts.good} good, {counts.bad} corrupted; precision {counts.precision:.3f} "
-            f"({counts.accepted_bad} corrupted ones accepted), recall {counts.recall:.3f} "
-            f"({counts.good - counts.accepted_good} good ones refused)"
-        )
+        if not counts.good:
+            print(f"{half}: {counts.bad - counts.accepted_bad} of {counts.bad} refused")
+        else:
+            print(
+                f"{half}: {counts.good} good, {counts.bad} corrupted; precision {counts.precision:.3f} "
+                f"({counts.accepted_bad} corrupted ones accepted), recall {counts.recall:.3f} "
+                f"({counts.good - counts.accepted_good} good ones refused)"
+            )
         print("  corrupted: " + ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items())))
         for case, verdict in errors if "-v" in sys.argv else ():
             reasons = "; ".join(problem.message for problem in verdict.problems)

@@ -10,7 +10,7 @@ import pytest
 from pipelines import captions
 from pipelines.paraphrase import prompt
 from pipelines.paraphrase.check import WORDS, check, closed_accent, closed_values
-from tests.paraphrase.faithfulness import HALVES, cases
+from tests.paraphrase.faithfulness import HALVES, cases, score
 
 WOMAN = ["age=older", "depression=present", "depression_severity=moderate", "sex=female"]
 
@@ -194,3 +194,16 @@ def test_the_facts_of_the_set_are_facts_that_may_be_sent() -> None:
     for half in HALVES:
         for case in cases(half):
             prompt.question(case.facts, [], seed=0)  # raises where one is not closed
+
+
+@pytest.mark.parametrize(("half", "precision", "recall"), [("tuning", 1.0, 0.97), ("held_out", 0.99, 0.87)])
+def test_the_check_is_as_good_as_is_said_of_it(half: str, precision: float, recall: float) -> None:
+    """Floors a little below what `python -m tests.paraphrase.faithfulness` prints."""
+    counts, errors = score(half)
+    assert counts.precision >= precision, errors
+    assert counts.recall >= recall, errors
+
+
+def test_most_attacks_in_known_words_are_refused() -> None:
+    counts, _ = score("adversarial")
+    assert counts.good == 0 and counts.accepted_bad <= 2

@@ -34,7 +34,7 @@ STARTED_BY = "SLAP_STARTED_BY"  # environment variable: id of the process that a
 LONG = 2.0  # days on a CPU: over a weekend somebody may wait; `base` takes months, and nobody means that
 SMALLER = ("small", "tiny")  # configurations that are offered instead
 SECONDS = 1.0  # a step of a measurement has as many clips as take this long: below it overheads are measured
-PATIENCE = 3.0  # seconds that steps are measured before the fastest counts: others may be using the processor
+PATIENCE = 3.0  # seconds that steps are measured before the fastest counts
 
 
 class TooSlowError(RuntimeError):
@@ -235,6 +235,12 @@ def days_here(settings: config.Config, device: torch.device, enough: float = 0.0
         train=replace(settings.train, accumulate=1, compile=False),
     )
     train = settings.train
+    available = cores()
+
+    def clock() -> float:
+        # What others take from the processor at the moment says nothing of the days to come: its time counts.
+        return time.process_time() / available if device.type == "cpu" else time.monotonic()
+
     share = max(1, train.batch // int(os.environ.get("WORLD_SIZE", 1)))  # clips of a step in this process
     precision = torch.bfloat16 if use_bf16(train.precision, device) else torch.float32
     with torch.random.fork_rng(devices=[]):
@@ -242,13 +248,13 @@ def days_here(settings: config.Config, device: torch.device, enough: float = 0.0
 
         def days(clips: int) -> tuple[float, float]:
             batch = to_device(made_up(settings, clips), device)
-            began = time.monotonic()
+            began = clock()
             with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
                 losses, _ = task(batch)
             losses["loss"].backward()
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
-            seconds = time.monotonic() - began
+            seconds = clock() - began
             return train.steps * share / clips * seconds / 86_400, seconds
 
         found, _ = days(1)  # the slowest: it also loads and plans what the others need
@@ -316,6 +322,20 @@ def _spoken(days: float) -> str:
         if days * 86_400 >= 2 * seconds:
             return f"{days * 86_400 / seconds:.0f} {unit}"
     return f"{max(1, round(days * 1440))} min"
+
+
+def cores() -> float:
+    """Processors that work for this process: its threads, or fewer where a container or an affinity allows fewer."""
+    import torch
+
+    found = [float(torch.get_num_threads())]
+    if hasattr(os, "sched_getaffinity"):
+        found.append(float(len(os.sched_getaffinity(0))))
+    quota = Path("/sys/fs/cgroup/cpu.max")
+    if quota.is_file():
+        limit, _, period = quota.read_text().partition(" ")
+        found += [int(limit) / int(period)] if limit != "max" else []
+    return min(found)
 
 
 def processor() -> str:

@@ -18,8 +18,9 @@ from xml.etree import ElementTree
 import dagster as dg
 import pytest
 import torch
+from click.testing import CliRunner
 
-from pipelines import curves, trainer
+from pipelines import cli, curves, trainer
 from pipelines.assets import model
 from pipelines.resources import Slap
 from pipelines.settings import PROJECT, Settings
@@ -326,6 +327,20 @@ def test_a_hopeless_training_is_refused_before_anything_is_read(
     ready.mkdir(parents=True)
     (ready / "checkpoint.json").write_text('{"step": 3, "steps": 3}')
     trainer.refuse_at_once(Slap(mode="demo").settings())
+
+
+def test_slap_run_refuses_before_it_reads_a_corpus(
+    warehouse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own" / "voces").mkdir(parents=True)
+    monkeypatch.setenv("SLAP_RAW", "")  # what the command sets goes with the test
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(watch, "days_here", lambda settings, device, enough=0.0: 45.0 if enough else 0.01)
+    result = CliRunner().invoke(cli.main, ["run", str(tmp_path / "own"), "--config", "base"])
+    assert result.exit_code == 1
+    assert "take about 45 days here" in result.output
+    assert f"slap run {tmp_path / 'own'} --config base" in result.output
+    assert not (warehouse / "tables").exists()
 
 
 # --- ended from outside -------------------------------------------------------------------------------------------

@@ -9,10 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Protocol, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from slap_model.model import Slap
 
 Vectors = npt.NDArray[np.float32]
 Wave = npt.NDArray[np.float32]
@@ -83,17 +86,20 @@ class SlapEmbedder:
         self._wrap(name, Slap.from_checkpoint(folder))
 
     @classmethod
+    def of(cls, model: Slap, name: str = "slap") -> SlapEmbedder:
+        """A model that is loaded already."""
+        embedder = cls.__new__(cls)
+        embedder._wrap(name, model)
+        return embedder
+
+    @classmethod
     def untrained(cls, folder: Path, seed: int = 0, name: str = "untrained") -> SlapEmbedder:
         """The same architecture with random weights: what the architecture alone can do."""
         from slap_model.model import Slap
 
-        embedder = cls.__new__(cls)
-        embedder._wrap(name, Slap.untrained(folder, seed))
-        return embedder
+        return cls.of(Slap.untrained(folder, seed), name)
 
-    def _wrap(self, name: str, model: Any) -> None:
-        from slap_model.model import MAX_LOG_SCALE
-
+    def _wrap(self, name: str, model: Slap) -> None:
         self._model = model
         self.name = name
         self.fingerprint: str = model.fingerprint
@@ -101,7 +107,7 @@ class SlapEmbedder:
         self.trained_on: Mapping[str, Sequence[str]] = model.trained_on
         self.speaks_text: bool = model.speaks_text
         self.manifest: str = model.card.get("manifest", "")
-        self.logit_scale = float(model.log_scale.detach().clamp(max=MAX_LOG_SCALE).exp())
+        self.logit_scale = 1 / model.temperature
 
     def embed_audio(self, waves: Sequence[Wave]) -> Vectors:
         """Vectors [n, d] before the projection."""

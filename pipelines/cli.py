@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sqlite3
 import sys
+import tempfile
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from pipelines import trainer
 from pipelines.settings import PROJECT, Mode, Settings, SettingsError, from_environment
+from slap_model.config import ConfigError
+from slap_model.watch import TooSlowError
 
 if TYPE_CHECKING:
     from dagster import ExecuteInProcessResult
@@ -144,6 +150,41 @@ def embedder_table(entries: Iterable[Entry]) -> list[str]:
 
 
 @main.command()
+@click.option("--estimate", is_flag=True, help="show what would be sent and what it would cost; send nothing")
+@click.option("--over-budget", is_flag=True, help="whatever SLAP_LLM_BUDGET says")
+def paraphrase(estimate: bool, over_budget: bool) -> None:
+    """Have the language model of SLAP_LLM_MODEL write captions of the warehouse's facts, and add those that are right.
+
+    Only sets of facts leave the machine, as attribute=value: no ids, no ages in years, no free text. What is answered
+    is kept: a run that was broken off asks only for the rest.
+    """
+    from pipelines.assets import captions as making
+    from pipelines.paraphrase.client import ModelError
+    from pipelines.paraphrase.options import Options
+    from pipelines.paraphrase.run import BudgetError, first_questions
+
+    settings = _settings(None)
+    if settings.paraphrase is None and not estimate:
+        raise click.ClickException("set SLAP_LLM_MODEL, and SLAP_LLM_URL for an endpoint (see pipelines/settings.py)")
+    if not settings.meta_db.is_file():
+        raise click.ClickException(f"{settings.meta_db} is not there: run `slap run` or `slap demo` first")
+    options = settings.paraphrase or Options("(no model)", url="(none)")
+    if estimate:
+        with tempfile.TemporaryDirectory() as scratch:  # the captions stay as they are
+            making.write_templates(dataclasses.replace(settings, captions=0), Path(scratch))
+            sets, _, expected = making.ahead_of_paraphrases(settings, options, Path(scratch) / "facts.parquet")
+        for message in first_questions(sets[:1], settings.seed)[0].messages if sets else ():
+            click.echo(f"[{message['role']}]\n{message['content']}\n")
+        click.echo("\n".join(expected.lines()))
+        return
+    making.write_templates(settings)
+    try:
+        making.add_paraphrases(settings, options, click.echo, over_budget=over_budget)
+    except (BudgetError, ModelError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.command()
 @click.argument("corpus", required=False)
 @click.option(
     "--to",
@@ -246,6 +287,179 @@ def ablate(config: str | None, overrides: tuple[str, ...], seeds: int, arms: str
         raise click.ClickException(f"{failed} trainings failed (see above); the same command tries them again")
 
 
+MODEL = click.option(
+    "--model",
+    "folder_of_model",
+    type=click.Path(path_type=Path),
+    help="checkpoint, run or shared folder; default: the warehouse's newest training",
+)
+
+
+@main.command()
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.option("--corpus", "corpora", multiple=True, metavar="NAME", help="a corpus of the warehouse; may be repeated")
+@click.option("--all-corpora", is_flag=True, help="every corpus of the warehouse")
+@click.option("--name", help="of the collection; default: the folder's")
+@MODEL
+def embed(
+    folder: Path | None, corpora: tuple[str, ...], all_corpora: bool, name: str | None, folder_of_model: Path | None
+) -> None:
+    """Turn every recording below FOLDER into a vector, or those of corpora of the warehouse.
+
+    A folder becomes warehouse/collections/<name>.parquet (path, seconds, vector, projected vector, fingerprint), for
+    `slap search` or your own analysis. What is embedded already and unchanged is not embedded again. Vectors of voices
+    can identify people: keep them as you keep the recordings.
+    """
+    from tqdm import tqdm
+
+    from pipelines import collection
+
+    if (folder is None) == (not corpora and not all_corpora):
+        raise click.UsageError("name a FOLDER, or corpora with --corpus NAME or --all-corpora")
+    warehouse = _settings(None).warehouse
+    with _said(), tqdm(unit="file" if folder else "shard", desc="embed") as bar:
+        model = collection.load_model(warehouse, folder_of_model)
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        if folder is None:
+            tars = collection.embed_corpora(model, warehouse, corpora, progress=progress)
+            said = f"{tars} shards are embedded in {warehouse / 'embeddings'}"
+        else:
+            file = collection.collection_file(warehouse, name or folder.resolve().name)
+            done = collection.embed_folder(model, folder, file, progress=progress)
+            unread = f"{done.rejects} could not be read ({done.file.with_suffix('.rejects.csv').name})"
+            said = (
+                f"{done.file}: {done.new} new, {done.known} known, {done.seconds / 3600:.2f} h; {unread}, "
+                f"{done.others} other files were left alone"
+            )
+    click.echo(f"model {model.folder}, {model.slap.precision} on {model.slap.device}\n{said}")
+
+
+@main.command()
+@click.argument("query", metavar="DESCRIPTION")
+@click.option("--in", "within", multiple=True, metavar="NAME", help="a corpus or a collection; default: all embedded")
+@click.option("--top", default=10, show_default=True, type=click.IntRange(min=1, max=200), help="hits")
+@click.option("--every-utterance", is_flag=True, help="not only the best one of each person")
+@click.option("--html", "page", type=click.Path(path_type=Path), help="write a page on which hits can be played")
+@click.option("--own-sound", is_flag=True, help="put the sound of your own folders into the page, too")
+@MODEL
+def search(
+    query: str,
+    within: tuple[str, ...],
+    top: int,
+    every_utterance: bool,
+    page: Path | None,
+    own_sound: bool,
+    folder_of_model: Path | None,
+) -> None:
+    """Find the voices that fit a DESCRIPTION best, as "an elderly man with a hoarse voice", in what is embedded.
+
+    Utterances of corpora are named by their hashed ids. The page holds the sound of corpora only where their licence
+    lets it be passed on.
+    """
+    from pipelines import collection
+    from pipelines import search as searching
+    from pipelines import withdraw as withdrawing
+
+    settings = withdrawing.of_last_run(_settings(None))
+    with _said():
+        model = collection.load_model(settings.warehouse, folder_of_model)
+        found = searching.search(settings, model, query, within=within, top=top, each=every_utterance)
+        click.echo(searching.table(found))
+        if page is not None:
+            heard = searching.write_page(settings, found, page, own_sound=own_sound)
+            click.echo(f"{page}: {heard} of {len(found.hits)} hits can be heard; it says why of the others")
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--health", is_flag=True, help="ask the questions of health, too; read the warning")
+@click.option("--all", "everything", is_flag=True, help="also where the model cannot be told from chance")
+@click.option("--base-rate", "rates", multiple=True, metavar="NAME=SHARE", help="how common the positive side is")
+@click.option("--json", "as_json", is_flag=True, help="every task, as JSON")
+@MODEL
+def describe(
+    file: Path,
+    health: bool,
+    everything: bool,
+    rates: tuple[str, ...],
+    as_json: bool,
+    folder_of_model: Path | None,
+) -> None:
+    """What the model hears in one recording, as probabilities with the model's errors beside them. No diagnosis."""
+    import json
+
+    from pipelines import collection
+    from pipelines import describe as describing
+
+    warehouse = _settings(None).warehouse
+    with _said():
+        model = collection.load_model(warehouse, folder_of_model)
+        base_rates = describing.base_rates(rates)
+        profile = describing.describe(warehouse, model, file, health=health, base_rates=base_rates)
+    if as_json:
+        click.echo(json.dumps(describing.as_json(profile), indent=1, ensure_ascii=False, allow_nan=False))
+    else:
+        click.echo(describing.as_text(profile, everything=everything))
+
+
+@main.command("export-model")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--name", default="SLAP", show_default=True, help="of the model, in its card")
+@click.option("--licence", default="other", show_default=True, help="of the weights, in the hub's words (cc-by-nc-4.0)")
+@click.option("--push", metavar="OWNER/MODEL", help="also upload the folder to the Hugging Face hub")
+@click.option("--public", is_flag=True, help="the uploaded model may be seen by everybody")
+@click.option("--owners-agree", is_flag=True, help="the owners of the corpora that it learned from were asked")
+@MODEL
+def export_model(
+    out: Path,
+    name: str,
+    licence: str,
+    push: str | None,
+    public: bool,
+    owners_agree: bool,
+    folder_of_model: Path | None,
+) -> None:
+    """Write the model as a folder in Hugging Face's layout into OUT: weights, config.json, and a model card.
+
+    Nothing leaves this machine without --push.
+    """
+    from pipelines import collection, publish
+    from slap_model import hub
+
+    warehouse = _settings(None).warehouse
+    with _said():
+        model = collection.load_model(warehouse, folder_of_model)
+        about = publish.export(warehouse, model, out, name=name, where=push or "", licence=licence)
+        click.echo(f"{out}: {', '.join(hub.FILES)} of {model.folder}, {len(about.scores)} scores in the card")
+        asked = publish.needs_consent(about)
+        if asked:
+            click.echo(
+                f"Ask before you share it: the licences of {'; '.join(asked)} do not let their audio be passed on."
+            )
+        if push and asked and not owners_agree:
+            raise click.ClickException("not uploaded: --owners-agree says that those owners were asked")
+        if push:
+            click.echo(hub.push(out, push, private=not public))
+
+
+@contextmanager
+def _said() -> Iterator[None]:
+    """What is wrong with a model or with what it is given, as one line."""
+    from pipelines.collection import CollectionError
+    from pipelines.publish import RightsError
+    from slap_model.model import CheckpointError, NoTextError
+    from slap_model.text import TextTowerError
+
+    try:
+        yield
+    except (CollectionError, RightsError, CheckpointError, NoTextError, TextTowerError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+
+
 @main.command()
 @click.argument("corpus")
 @click.argument("speaker")
@@ -299,7 +513,9 @@ def _run(mode: Mode) -> None:
     settings = _settings(mode)
     try:
         settings.claim()
-    except SettingsError as error:
+        if mode == "real":
+            trainer.refuse_at_once(settings)
+    except (SettingsError, ConfigError, TooSlowError) as error:
         raise click.ClickException(str(error)) from error
     started = time.monotonic()
     click.echo(f"raw corpora: {settings.raw}\nwarehouse:   {settings.warehouse}\nmodel:       {settings.config}\n")

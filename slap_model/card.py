@@ -203,6 +203,7 @@ def model_card(about: About) -> ModelCard:
             task_name=f"{score.task} ({score.mode})",
             dataset_type=score.corpus,
             dataset_name=score.corpus,
+            dataset_config=f"{score.task}.{score.mode}",  # results of one data set and configuration are put together
             dataset_split=score.split,
             metric_type="f1",
             metric_config="macro",

@@ -105,15 +105,11 @@ def test_short_waves_are_read_as_in_training(settings: config.Config, lengths: s
 
 @pytest.mark.parametrize("lengths", ["repeat", "pad", "own"])
 def test_an_embedder_keeps_its_promises(settings: config.Config, lengths: str) -> None:
-    class Named(SlapEmbedder):
-        def __init__(self, model: Slap) -> None:
-            self._wrap("slap", model)
-
     model = of_lengths(dataclasses.replace(settings, text=config.Text()), lengths)
-    check_embedder(Named(model))
+    check_embedder(SlapEmbedder.of(model))
     long = dataclasses.replace(model.settings, frontend=dataclasses.replace(settings.frontend, frames=992))
     torch.manual_seed(0)
-    check_embedder(Named(Slap(long).ready("cpu")))
+    check_embedder(SlapEmbedder.of(Slap(long).ready("cpu")))
 
 
 def test_precision_is_part_of_the_fingerprint_and_hardly_of_the_vectors(settings: config.Config) -> None:
@@ -210,25 +206,3 @@ def test_folder_that_is_no_model_is_said_so(settings: config.Config, tmp_path: P
     (weights.parent / "checkpoint.json").write_text('{"architectures": ["Bert"]}')
     with pytest.raises(CheckpointError, match="no description of a SLAP model"):
         Slap.from_checkpoint(tmp_path / "run")
-
-
-def test_weights_start_the_encoder_or_say_why_not(settings: config.Config, tmp_path) -> None:
-    """The key mapping of a pretrained timm ViT (final norm named `norm`), on generated weights."""
-    from safetensors.torch import save_file
-
-    source = Slap(settings).encoder.vit.state_dict()
-    generated = {key.replace("fc_norm.", "norm."): torch.randn_like(value) for key, value in source.items()}
-    save_file(generated, tmp_path / "start.safetensors")
-    with_weights = dataclasses.replace(
-        settings, encoder=dataclasses.replace(settings.encoder, weights=str(tmp_path / "start.safetensors"))
-    )
-    started = Slap(with_weights).encoder.vit.state_dict()
-    for key, value in started.items():
-        torch.testing.assert_close(value, generated[key.replace("fc_norm.", "norm.")])
-    save_file({"blocks.0.attn.qkv.weight": torch.zeros(3, 3)}, tmp_path / "other.safetensors")
-    with pytest.raises((config.ConfigError, RuntimeError)):
-        Slap(
-            dataclasses.replace(
-                settings, encoder=dataclasses.replace(settings.encoder, weights=str(tmp_path / "other.safetensors"))
-            )
-        )

@@ -145,7 +145,7 @@ def claimed(gpus: Sequence[str], wanted: int, folder: Path | None = None) -> Ite
     with ExitStack() as held:
         taken: list[str] = []
         for gpu in gpus:
-            if len(taken) < wanted and (lock := _locked(folder / gpu)):
+            if len(taken) < wanted and (lock := _locked(folder / gpu.replace("/", "-"))):
                 held.enter_context(lock)
                 taken.append(gpu)
         if len(taken) < wanted:

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from slap_model import config
 
@@ -127,7 +127,7 @@ class Watch:
         self._bar.update(step - self._bar.n)
         if step % self._train.log_every and step != self._train.steps and not last:
             return
-        numbers = {name: value if isinstance(value, float) else value.item() for name, value in figures.items()}
+        numbers = {name: value if isinstance(value, float | int) else value.item() for name, value in figures.items()}
         now = time.monotonic()
         seconds = max(now - self._since, 1e-9)
         line = {
@@ -228,10 +228,12 @@ def days_here(settings: config.Config, device: torch.device, enough: float = 0.0
     from slap_model.task import SlapTask, to_device
     from slap_model.train import use_bf16
 
-    # Neither weights nor a compilation are worth their wait here.
+    # Neither weights nor a compilation are worth their wait here, and processes do not wait for one another: each
+    # makes as many steps as it has time for.
     settings = replace(
         settings,
         encoder=replace(settings.encoder, weights=""),
+        loss=replace(settings.loss, gather=False),
         train=replace(settings.train, accumulate=1, compile=False),
     )
     train = settings.train
@@ -344,7 +346,7 @@ def processor() -> str:
 
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
-    names: list[Any] = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     name = names[0] if names else platform.processor() or platform.machine()
     threads = torch.get_num_threads()
     return f"{name}, {threads} thread{'s' if threads > 1 else ''}"

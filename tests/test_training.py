@@ -147,6 +147,8 @@ def test_a_gpu_has_one_training(tmp_path: Path) -> None:
 def test_more_gpus_than_there_are(tmp_path: Path) -> None:
     with pytest.raises(trainer.NoGpuError, match="takes 4 of the 1 GPUs"), trainer.claimed(["0"], 4, tmp_path):
         pass
+    with trainer.claimed(["MIG-GPU-8f/1/0"], 0, tmp_path) as had:
+        assert had == ["MIG-GPU-8f/1/0"]
     with trainer.claimed([], 4, tmp_path) as had:  # a machine without: the processor
         assert had == []
         assert "CUDA_VISIBLE_DEVICES" not in trainer.environment(had)
@@ -284,7 +286,13 @@ def test_a_training_is_told_while_it_runs(warehouse: Path, monkeypatch: pytest.M
     assert 0 <= shown["data_wait"] <= 1
     assert "data:image/svg+xml" in shown["curves"]
     assert "| 30 " in shown["loss_curve"]
-    assert list(Path(shown["checkpoint"]).glob("tensorboard/events*"))
+    assert shown["learning_rate"] > 0
+    out = Path(shown["checkpoint"])
+    assert list(out.glob("tensorboard/events*"))
+    (out / watch.METRICS).unlink()  # a checkpoint alone, from another machine
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert materialised(instance, model.slap).success
+    assert not (out / watch.METRICS).exists()
 
 
 def test_a_training_that_goes_on_tells_no_step_twice(warehouse: Path) -> None:

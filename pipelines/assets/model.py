@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -92,22 +93,16 @@ def training_asset(name: str) -> dg.AssetsDefinition:
         done = trainer.finished(out)
         if not done:
             train(context, settings, name, path, out)
-        log = watch.read(out / watch.METRICS)
-        last, took = log[-1], curves.spent(log, model.train.batch)
-        context.log.info(
-            f"step {last['step']:.0f}: loss {last['loss']:.3f}, {took['clips_per_second']:.0f} clips/s"
-            + (" (unchanged)" if done else "")
-        )
-        return dg.MaterializeResult(
-            metadata={
-                **{key: round(value, 5) for key, value in last.items()},
-                **took,
-                "curves": dg.MetadataValue.md(curves.picture(log, name)),
-                "loss_curve": common.markdown(curves.table(log)),
-                "checkpoint": dg.MetadataValue.path(str(out)),
-                "manifest": path.stem,
-            }
-        )
+        shown: dict[str, Any] = {"checkpoint": dg.MetadataValue.path(str(out)), "manifest": path.stem}
+        said = f"step {trainer.newest_card(out)['step']}"
+        if log := watch.read(out / watch.METRICS):  # a checkpoint alone may have come from another machine
+            took = curves.spent(log, model.train.batch)
+            said += f": loss {log[-1]['loss']:.3f}, {took['clips_per_second']:.0f} clips/s"
+            shown |= {key: float(f"{value:.5g}") for key, value in log[-1].items()} | took
+            shown["curves"] = dg.MetadataValue.md(curves.picture(log, name))
+            shown["loss_curve"] = common.markdown(curves.table(log))
+        context.log.info(said + (" (unchanged)" if done else ""))
+        return dg.MaterializeResult(metadata=shown)
 
     return trained
 

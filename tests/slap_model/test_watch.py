@@ -13,7 +13,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from slap_model import config, watch
+from slap_model import config, distributed, watch
 from slap_model.watch import TooSlowError, Watch
 
 CPU = torch.device("cpu")
@@ -218,6 +218,11 @@ def test_a_measurement_leaves_random_numbers_alone(settings: config.Config) -> N
     torch.manual_seed(3)
     watch.days_here(settings, CPU, enough=1e9)
     assert torch.equal(torch.rand(4), expected)
+
+
+def test_a_measurement_asks_no_other_process(settings: config.Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "gather", lambda _: pytest.fail("each process measures as long as it likes"))
+    watch.days_here(settings, CPU, enough=1e9)
 
 
 @pytest.mark.parametrize("name", ["demo", *watch.SMALLER])

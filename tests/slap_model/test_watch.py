@@ -230,7 +230,8 @@ def test_configurations_for_cpus_run(name: str) -> None:
     watch.refuse_if_hopeless(config.load(name), CPU)
 
 
-def test_base_would_take_months_of_a_core() -> None:
+def test_base_would_take_months_of_a_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "PATIENCE", 0.1)
     assert watch.days_here(config.load("base"), CPU) * torch.get_num_threads() > 20
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
+import json
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from slap_model.manifest import Manifest
+from slap_model.data import TrainingSet
 
 RATE = 16_000
+DECODES = importlib.util.find_spec("soundfile") is not None
 FACTS = {
     "sex": ("female", "male"),
     "age": ("child", "young", "middle", "old"),
@@ -40,22 +43,23 @@ def voice(seconds: float, seed: int) -> np.ndarray:
     return (0.1 * tone + 0.01 * rng.standard_normal(len(time))).astype(np.float32)
 
 
-def corpus(folder: Path, seconds: Sequence[float], text_dim: int) -> Manifest:
-    """Write a corpus with a clip for each of ``seconds``, all sets of `FACTS` in turn, and random caption vectors."""
-    import soundfile
+def corpus(folder: Path, seconds: Sequence[float], text_dim: int) -> Path:
+    """Write a corpus with a clip for each of ``seconds``, all sets of `FACTS` in turn, and random caption vectors.
 
+    Returns:
+        the manifest's file.
+    """
     (folder / "captions").mkdir(parents=True)
+    (folder / "manifests").mkdir()
     names, offsets, sizes = [f"utt{number:05d}" for number in range(len(seconds))], [], []
     with tarfile.open(folder / "made-00000.tar", "w") as tar:
         for number, (name, length) in enumerate(zip(names, seconds, strict=True)):
-            packed = io.BytesIO()
-            soundfile.write(packed, voice(length, number), RATE, format="FLAC")
+            packed = flac(voice(length, number)) if DECODES else pcm(voice(length, number))
             member = tarfile.TarInfo(f"{name}.flac")
-            member.size = len(packed.getvalue())
+            member.size = len(packed)
             offsets.append(tar.offset + tarfile.BLOCKSIZE)
             sizes.append(member.size)
-            packed.seek(0)
-            tar.addfile(member, packed)
+            tar.addfile(member, io.BytesIO(packed))
     write(folder / "made-00000.parquet", utt_id=names, offset=offsets, size=sizes)
 
     sets = [
@@ -64,6 +68,7 @@ def corpus(folder: Path, seconds: Sequence[float], text_dim: int) -> Manifest:
         for a in FACTS["age"]
         for d in FACTS["depression"]
     ]
+    sets = sets[: len(names)]  # captions speak of facts that there are
     keys = [" ".join(facts) for facts in sets]
     of = [number % len(sets) for number in range(len(names))]
     write(
@@ -85,17 +90,43 @@ def corpus(folder: Path, seconds: Sequence[float], text_dim: int) -> Manifest:
     )
     vectors = np.random.default_rng(0).standard_normal((len(texts), text_dim)).astype(np.float32)
     write(folder / "captions" / "vectors.parquet", text=texts, vector=list(vectors))
-    return Manifest(
-        root=folder,
-        hash="made up for speed",
-        shards=[{"path": "made-00000.tar", "corpus": "made", "split": "train"}],
-        shares={"made": 1.0},
-        facts="captions/facts.parquet",
-        captions="captions/captions.parquet",
-        vectors="captions/vectors.parquet",
-        tower="made up",
-        trained_on={"corpora": ["made"], "languages": ["en"], "labels": []},
-    )
+    values = {
+        "shards": [{"path": "made-00000.tar", "corpus": "made", "split": "train"}],
+        "shares": {"made": 1.0},
+        **{name: {"path": f"captions/{name}.parquet"} for name in ("facts", "captions", "vectors")},
+        "tower": "made up",
+        "trained_on": {"corpora": ["made"], "languages": ["en"], "labels": []},
+    }
+    path = folder / "manifests" / "made.json"
+    path.write_text(json.dumps(values))
+    return path
+
+
+def flac(wave: np.ndarray) -> bytes:
+    """A clip as shards hold it."""
+    import soundfile
+
+    packed = io.BytesIO()
+    soundfile.write(packed, wave, RATE, format="FLAC")
+    return packed.getvalue()
+
+
+def pcm(wave: np.ndarray) -> bytes:
+    """A clip as plain int16, for machines without soundfile."""
+    return (wave * 32767).astype(np.int16).tobytes()
+
+
+def read_pcm() -> None:
+    """Let `TrainingSet` read what `pcm` wrote, where soundfile is absent; its time is then without decoding."""
+    if DECODES:
+        return
+
+    def wave(self: TrainingSet, row: int) -> np.ndarray:
+        with self._paths[self._tar[row]].open("rb") as tar:
+            tar.seek(int(self._offset[row]))
+            return np.frombuffer(tar.read(int(self._size[row])), dtype=np.int16)
+
+    TrainingSet._wave = wave  # type: ignore[method-assign]
 
 
 def write(path: Path, **columns: Sequence[object]) -> None:

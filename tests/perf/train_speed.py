@@ -31,6 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from slap_model import config, train
+from slap_model.distributed import Ranks
 from slap_model.manifest import Manifest
 from tests.perf import speech
 from tests.perf.timing import Times, conditions, now, ratios, seconds, spread
@@ -224,7 +225,7 @@ def time_training(
 
     with tempfile.TemporaryDirectory() as folder, mock.patch.object(train, "Watch", Turns):
         try:
-            train.train(settings, manifest, Path(folder) / "run")
+            train.train(settings, manifest, Path(folder) / "run", Ranks(0, 1, device))
         except EnoughError:
             return {name: taken[warm:] for name, taken in times.items()}
     raise AssertionError("the training ended before it was timed")
@@ -305,8 +306,8 @@ def main() -> None:
     first = next(iter(settings.values()))
     print(conditions(device), "bf16" if train.use_bf16(first.train.precision, device) else "fp32")
     with tempfile.TemporaryDirectory() as folder:
-        full = speech.corpus(Path(folder) / "full", [10.5] * 64, first.text.dim)
-        mixed = speech.corpus(Path(folder) / "mixed", speech.seconds_like_real(64), first.text.dim)
+        full = Manifest.load(speech.corpus(Path(folder) / "full", [10.5] * 64, first.text.dim))
+        mixed = Manifest.load(speech.corpus(Path(folder) / "mixed", speech.seconds_like_real(64), first.text.dim))
         if options.only == "profile":
             profile(first, full, device)
         if options.only in (None, "paper"):

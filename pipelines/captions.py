@@ -230,8 +230,8 @@ def build(
 
     ``facts.parquet``: utt_id, corpus, split, fact_hash, facts (sorted ``attribute=value``). ``captions.parquet``:
     fact_hash, k, language, text, used, source, for each distinct set of facts in the train split of ``corpora``; ``k``
-    counts within a language, ``source`` is "template". Rows are in order of utt_id and of (fact_hash, language, k), the
-    languages as given; files already made from the same input are left alone. A language is a fact without its region
+    counts within a language, ``source`` is "template". Rows are in order of utt_id and of (fact_hash, language, k);
+    files already made from the same input are left alone. A language is a fact without its region
     ("zh", not "zh-cn"): that is what a caption says.
 
     Args:
@@ -243,9 +243,10 @@ def build(
         languages: of the captions; each one of `languages`. The text tower must read them.
 
     Raises:
-        PhraseError: a language that has no phrases.
+        PhraseError: a language that has no phrases, or phrases that cannot be used.
     """
     facts = _read_facts(meta_db)
+    languages = sorted(set(languages))
     key = _key(facts, corpora, k, seed, languages)
     facts_file, captions_file = out / "facts.parquet", out / "captions.parquet"
     training = facts.filter((pl.col("split") == "train") & pl.col("corpus").is_in(sorted(corpora)))
@@ -294,7 +295,7 @@ def _read_facts(meta_db: Path) -> pl.DataFrame:
 
 
 def _key(facts: pl.DataFrame, corpora: Sequence[str], k: int, seed: int, languages: Sequence[str]) -> str:
-    digest = hashlib.sha256(repr((sorted(corpora), k, seed, list(languages))).encode())
+    digest = hashlib.sha256(repr((sorted(corpora), k, seed, languages)).encode())
     files = [PHRASES / f"{language}.{kind}" for language in languages for kind in ("csv", "toml")]
     for part in (*files, grammars.LANGUAGES, *(Path(str(module.__file__)) for module in (grammars, tables))):
         if part.is_file():  # `grammar` says what is missing

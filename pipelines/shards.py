@@ -303,8 +303,8 @@ def _rows(corpus: str, meta_db: Path, captions: Path, id_key: bytes) -> list[dic
     rows = rows_to_cut(corpus, meta_db)
     facts = pl.read_parquet(captions / "facts.parquet", columns=["utt_id", "fact_hash", "facts"])
     texts = (
-        pl.read_parquet(captions / "captions.parquet", columns=["fact_hash", "k", "text"])
-        .sort("fact_hash", "k")
+        pl.read_parquet(captions / "captions.parquet", columns=["fact_hash", "language", "k", "text"])
+        .sort("fact_hash", "language", "k")
         .group_by("fact_hash", maintain_order=True)
         .agg(pl.col("text").alias("captions"))
     )

@@ -251,6 +251,32 @@ def test_build_writes_facts_of_all_and_captions_of_training_speakers(tmp_path: P
     assert report.unsaid == {"accent=tiny, I say": 1}
 
 
+def test_build_in_several_languages(tmp_path: Path) -> None:
+    db, out = meta_db(tmp_path / "meta.db", ROWS), tmp_path / "captions"
+    english = build(db, out, corpora=["androids"], k=3, seed=0)
+    alone = pl.read_parquet(out / "captions.parquet")
+    report = build(db, out, corpora=["androids"], k=3, seed=0, languages=("fr", "en", "zh"))
+    made = pl.read_parquet(out / "captions.parquet")
+    assert report.written and report.key != english.key
+    assert (report.fact_sets, report.captions) == (1, 9)
+    assert made["language"].to_list() == ["en"] * 3 + ["fr"] * 3 + ["zh"] * 3 and made["k"].to_list() == [0, 1, 2] * 3
+    assert made.filter(language="en").equals(alone)
+    assert set(made["source"]) == {"template"}
+    again = build(db, out, corpora=["androids"], k=3, seed=0, languages=("zh", "fr", "en"))
+    assert (again.written, again.key) == (False, report.key)
+    with pytest.raises(PhraseError, match="'xx'"):
+        build(db, out, corpora=["androids"], k=3, seed=0, languages=("en", "xx"))
+
+
+def test_a_language_is_a_fact_without_its_region(tmp_path: Path) -> None:
+    """A caption says "speaks Chinese", so zh-cn and zh must be the same fact, or one would deny the other."""
+    rows = [("u1", "c", "train", ["language=zh-cn"]), ("u2", "c", "train", ["language=zh", "language=mul"])]
+    report = build(meta_db(tmp_path / "meta.db", rows), tmp_path / "captions", corpora=["c"], k=2, seed=0)
+    facts = pl.read_parquet(tmp_path / "captions" / "facts.parquet")
+    assert facts["facts"].to_list() == [["language=zh"], ["language=zh"]]
+    assert (report.fact_sets, dict(report.unsaid)) == (1, {})
+
+
 def test_build_skips_what_is_fresh_and_notices_every_change(tmp_path: Path) -> None:
     db, out = meta_db(tmp_path / "meta.db", ROWS), tmp_path / "captions"
     first = build(db, out, corpora=["androids"], k=3, seed=0)

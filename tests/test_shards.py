@@ -63,7 +63,8 @@ def world(tmp_path: Path) -> Path:
         )
     facts = {"utt_id": [r["utt_id"] for r in rows], "fact_hash": ["f"] * 10, "facts": [["sex=female"]] * 10}
     pl.DataFrame(facts).write_parquet(captions / "facts.parquet")
-    pl.DataFrame({"fact_hash": ["f", "f"], "k": [1, 0], "text": ["Second.", "First."]}).write_parquet(
+    texts = [("f", "fr", 0, "Troisième."), ("f", "en", 1, "Second."), ("f", "en", 0, "First.")]
+    pl.DataFrame(texts, schema=["fact_hash", "language", "k", "text"], orient="row").write_parquet(
         captions / "captions.parquet"
     )
     return tmp_path
@@ -80,7 +81,7 @@ def test_tars_hold_what_the_contract_says(world: Path) -> None:
     samples = list(webdataset.WebDataset(str(world / "shards" / "train-00000.tar"), shardshuffle=False))
     assert len(samples) == 5
     sidecar = json.loads(samples[0]["json"])
-    assert sidecar["captions"] == ["First.", "Second."]
+    assert sidecar["captions"] == ["First.", "Second.", "Troisième."]
     assert sidecar["facts"] == ["sex=female"]
     assert sidecar["speaker"] == keyed(KEY, f"toy:{int(sidecar['utt_id'])}")
     wave, rate = soundfile.read(io.BytesIO(samples[0]["flac"]))

@@ -19,8 +19,8 @@ import polars as pl
 
 from pipelines import grammar as grammars
 from pipelines import phrases as tables
-from pipelines.grammar import PHRASES, Grammar, PhraseError, grammar
-from pipelines.phrases import UNSPOKEN, Phrase, languages, phrases_for, topic
+from pipelines.grammar import PHRASES, Grammar, PhraseError, grammar, languages
+from pipelines.phrases import UNSPOKEN, Phrase, phrases_for, topic
 
 __all__ = [
     "PHRASES",

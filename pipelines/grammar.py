@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 PHRASES = Path(__file__).parents[1] / "warehouse" / "vocabulary" / "phrases"
-# Names of languages: a row per BCP-47 code, a column per language of the captions. From the Unicode CLDR.
+# Names of languages: a row per BCP-47 code, a column per language of the captions, in the form that its phrases quote
+# (Slovak: the locative, after "v"). From the Unicode CLDR 49; those that it lacks, from words.csv or by hand.
 LANGUAGES = PHRASES.parent / "languages.csv"
 
 
@@ -55,6 +56,11 @@ class Grammar:
     space: str = " "
 
 
+def languages() -> tuple[str, ...]:
+    """Languages that captions can be written in, by BCP-47 code: those with both files."""
+    return tuple(sorted(path.stem for path in PHRASES.glob("*.csv") if path.with_suffix(".toml").is_file()))
+
+
 @cache
 def grammar(language: str) -> Grammar:
     """The grammar of a language.
@@ -63,10 +69,10 @@ def grammar(language: str) -> Grammar:
         PhraseError: there is no such language, or its file lacks a key or has one too many.
     """
     path = PHRASES / f"{language}.toml"
-    if not path.is_file():
-        known = sorted(found.stem for found in PHRASES.glob("*.toml"))
+    if language not in languages():
         raise PhraseError(
-            f"there are no phrases in {language!r}, only in {known}: add {path.name} and {language}.csv in {PHRASES}"
+            f"there are no phrases in {language!r}, only in {list(languages())}: "
+            f"add {path.name} and {language}.csv in {PHRASES}"
         )
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))

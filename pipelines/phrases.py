@@ -26,6 +26,7 @@ from functools import cache, cached_property
 
 from pipelines.grammar import PHRASES, Grammar, PhraseError, grammar
 
+COLUMNS = ("attribute", "value", "form", "phrase")
 FORMS = frozenset({"noun", "adjective", "having", "clause"})
 
 # Asked by one corpus alone (CLAC), of everybody in it: a caption that said it would name the corpus.
@@ -56,11 +57,6 @@ def topic(fact: str) -> str:
     attribute = fact.partition("=")[0]
     name = attribute.removesuffix("_severity")
     return attribute if name == "voice" else name  # voice_severity is itself a state
-
-
-def languages() -> tuple[str, ...]:
-    """Languages that captions can be written in, by BCP-47 code."""
-    return tuple(sorted(path.stem for path in PHRASES.glob("*.csv")))
 
 
 def phrases_for(facts: Sequence[str], language: str = "en") -> list[Phrase]:
@@ -114,7 +110,10 @@ def _rows(language: str) -> Mapping[tuple[str, ...], Sequence[_Row]]:
     found: dict[tuple[str, ...], list[_Row]] = {}
     path = PHRASES / f"{language}.csv"
     with path.open(encoding="utf-8", newline="") as file:
-        for number, row in enumerate(csv.DictReader(file), start=2):
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise PhraseError(f"{path.name}: its columns are not {', '.join(COLUMNS)}")
+        for number, row in enumerate(reader, start=2):
             attributes = tuple(row["attribute"].split("+"))
             values = tuple(frozenset(part.split("|")) for part in row["value"].split("+"))
             if len(attributes) != len(values) or row["form"] not in FORMS or not row["phrase"]:
@@ -145,7 +144,7 @@ def _said(row: _Row, chosen: Sequence[str], rules: Grammar) -> str | None:
         if word is None:
             return None
         words[place] = word
-    return row.phrase.format(**words)
+    return PLACE.sub(lambda place: words[place[1]], row.phrase)
 
 
 def _plain(attribute: str, value: str, rules: Grammar) -> str | None:

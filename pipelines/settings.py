@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from benchmark import registry
-from pipelines import phrases
+from pipelines import grammar
 from pipelines.corpora._base import Corpus, corpora, recipes
 from pipelines.corpora._vocabulary import nearest
 from pipelines.paraphrase import options as paraphrasing
@@ -189,10 +189,10 @@ def _paraphrase(environment: Mapping[str, str]) -> paraphrasing.Options | None:
 
 
 def _check_languages(languages: Sequence[str], tower: str) -> None:
-    unknown = sorted(set(languages) - set(phrases.languages()))
+    unknown = sorted(set(languages) - set(grammar.languages()))
     if unknown or not languages:
         named = ", ".join(unknown) or "none"
-        raise SettingsError(f"SLAP_LANGUAGES names {named}; known: {', '.join(phrases.languages())}")
+        raise SettingsError(f"SLAP_LANGUAGES names {named}; known: {', '.join(grammar.languages())}")
     others = [language for language in languages if language != "en"]
     if others and tower in ENGLISH_ONLY:
         raise SettingsError(

@@ -197,6 +197,10 @@ def test_an_unknown_language_and_a_bad_row_are_named(monkeypatch: pytest.MonkeyP
         phrases._rows.cache_clear()
         with pytest.raises(PhraseError, match=finding):
             render(["sex=male"], 1, 0)
+    bad.write_text("attribute,value,language,form,phrase\nsex,male,en,noun,man\n")
+    phrases._rows.cache_clear()
+    with pytest.raises(PhraseError, match=r"en\.csv: its columns are not attribute, value, form, phrase"):
+        render(["sex=male"], 1, 0)
     phrases._rows.cache_clear()
 
 

@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import captions, grammar, phrases
-from pipelines.captions import PHRASES, UNSPOKEN, PhraseError, phrases_for, render
-from pipelines.phrases import languages
+from pipelines.captions import PHRASES, UNSPOKEN, PhraseError, languages, phrases_for, render
 
 LANGUAGES = ("de", "en", "es", "fr", "it", "sk", "zh")
 VOCABULARY = PHRASES.parent
@@ -92,7 +91,7 @@ def fact_sets(n: int, seed: int) -> list[list[str]]:
     return made
 
 
-def capital(language: str, text: str) -> str:
+def spoken(language: str, text: str) -> str:
     """A phrase as it may stand in a caption: with what its words' sounds change, in small letters."""
     return captions._sounded(grammar.grammar(language), text).casefold()
 
@@ -147,7 +146,7 @@ def test_no_words_stand_for_two_facts(language: str) -> None:
     for age in ("child", "older"):  # of a child no adult's word is said
         ages = {f"age={other}" for other in vocabulary()["age"] if (other == "child") != (age == "child")}
         for phrase in phrases_for([fact for fact in facts if fact not in ages], language):
-            said[capital(language, phrase.text)].add(phrase.says)
+            said[spoken(language, phrase.text)].add(phrase.says)
     assert {text: says for text, says in said.items() if len(says) > 1} == {}
 
 
@@ -208,7 +207,7 @@ def test_what_is_used_is_said(language: str) -> None:
         for caption in render(facts, 12, 0, language):
             text = caption.text.casefold()
             for fact in caption.used:
-                assert any(fact in p.says and capital(language, p.text) in text for p in found), (caption, fact)
+                assert any(fact in p.says and spoken(language, p.text) in text for p in found), (caption, fact)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -316,6 +315,7 @@ def test_a_grammar_that_cannot_be_used_is_named(
 ) -> None:
     text = (PHRASES / "fr.toml").read_text("utf-8")
     text = text if broken[0] in text else f'stop = "."\n{text}'
+    (tmp_path / "fr.csv").touch()
     (tmp_path / "fr.toml").write_text(text.replace(*broken, 1), "utf-8")
     monkeypatch.setattr(grammar, "PHRASES", tmp_path)
     grammar.grammar.cache_clear()

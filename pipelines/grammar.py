@@ -92,6 +92,8 @@ def _value(name: str, value: Any) -> Any:
     if name == "sounds":
         return tuple((re.compile(pattern, re.IGNORECASE), spelling) for pattern, spelling in value)
     if name == "pronouns":
+        if "any" not in value:
+            raise TypeError("pronouns need those of anybody: any = [...]")
         return {sex: tuple(words) for sex, words in value.items()}
     return tuple(value) if isinstance(value, list) else value
 

@@ -106,7 +106,8 @@ class _Row:
 @cache
 def _rows(language: str) -> Mapping[tuple[str, ...], Sequence[_Row]]:
     """The rows of a language's table by the attributes that they speak of."""
-    tables = {"value", *grammar(language).words}
+    rules = grammar(language)
+    tables = {"value", *rules.words}
     found: dict[tuple[str, ...], list[_Row]] = {}
     path = PHRASES / f"{language}.csv"
     with path.open(encoding="utf-8", newline="") as file:
@@ -126,6 +127,8 @@ def _rows(language: str) -> Mapping[tuple[str, ...], Sequence[_Row]]:
                 raise PhraseError(
                     f"{path.name}, row {number}: {{{min(unknown)}}} is no table of {language}.toml: {sorted(tables)}"
                 )
+            if read.form == "having" and not rules.with_:
+                raise PhraseError(f'{path.name}, row {number}: {language}.toml has no "with" for it to stand after')
             found.setdefault(attributes, []).append(read)
     return found
 

@@ -308,6 +308,8 @@ def test_phrases_keep_to_their_grammar() -> None:
         (("people = ", "# people = "), "fr.toml: .*people"),
         (("grown_up = '", "grown_up = '("), "fr.toml: .*unterminated"),
         (('has = "a"', "has = a"), "fr.toml: Invalid value"),
+        (("any = ", "everybody = "), "fr.toml: pronouns need"),
+        (('with = ["avec", "ayant"]', ""), 'fr.csv, row 2: fr.toml has no "with"'),
     ],
 )
 def test_a_grammar_that_cannot_be_used_is_named(
@@ -315,12 +317,15 @@ def test_a_grammar_that_cannot_be_used_is_named(
 ) -> None:
     text = (PHRASES / "fr.toml").read_text("utf-8")
     text = text if broken[0] in text else f'stop = "."\n{text}'
-    (tmp_path / "fr.csv").touch()
+    (tmp_path / "fr.csv").write_text("attribute,value,form,phrase\nsex,male,having,une voix masculine\n", "utf-8")
     (tmp_path / "fr.toml").write_text(text.replace(*broken, 1), "utf-8")
-    monkeypatch.setattr(grammar, "PHRASES", tmp_path)
+    for module in (grammar, phrases):
+        monkeypatch.setattr(module, "PHRASES", tmp_path)
     grammar.grammar.cache_clear()
+    phrases._rows.cache_clear()
     try:
         with pytest.raises(PhraseError, match=finding):
             phrases.phrases_for(["sex=male"], "fr")
     finally:
         grammar.grammar.cache_clear()
+        phrases._rows.cache_clear()

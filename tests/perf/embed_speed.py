@@ -21,7 +21,7 @@ from torch import Tensor
 from slap_model import config
 from slap_model.model import Slap
 from tests.perf.speech import RATE, voice
-from tests.perf.timing import conditions, in_turns, ratios, spread
+from tests.perf.timing import conditions, count_processor_time, in_turns, ratios, spread
 
 
 def embedding(model: Slap, waves: list[np.ndarray], rounds: int, batch: int) -> None:
@@ -35,12 +35,12 @@ def embedding(model: Slap, waves: list[np.ndarray], rounds: int, batch: int) -> 
 
     @torch.inference_mode()
     def bare() -> Tensor:
-        return torch.cat([half(part) for part in halves.split(batch)]).float().cpu()
+        return torch.cat([half(part) for part in torch.split(halves, batch)]).float().cpu()
 
     @torch.inference_mode()
     def under_autocast() -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            return torch.cat([vit(part) for part in mel.split(batch)]).float().cpu()
+            return torch.cat([vit(part) for part in torch.split(mel, batch)]).float().cpu()
 
     works: Mapping[str, Callable[[], object]] = {
         "timm, weights in " + model.precision: bare,
@@ -48,7 +48,7 @@ def embedding(model: Slap, waves: list[np.ndarray], rounds: int, batch: int) -> 
         "Slap.embed_audio": lambda: model.embed_audio(waves, batch),
     }
     with torch.inference_mode():
-        exact = torch.cat([vit(part) for part in mel.split(batch)]).cpu()
+        exact = torch.cat([vit(part) for part in torch.split(mel, batch)]).cpu()
     times = in_turns(works, rounds, 1, device)
     floor, *_ = times
     length = len(waves[0]) / RATE
@@ -68,7 +68,7 @@ def front_end(model: Slap, waves: list[np.ndarray], rounds: int) -> None:
     settings = model.settings.frontend
 
     def kaldi(wave: Tensor) -> Tensor:
-        return torchaudio.compliance.kaldi.fbank(
+        fbank: Tensor = torchaudio.compliance.kaldi.fbank(
             (wave - wave.mean())[None],
             htk_compat=True,
             sample_frequency=settings.sample_rate,
@@ -76,6 +76,7 @@ def front_end(model: Slap, waves: list[np.ndarray], rounds: int) -> None:
             num_mel_bins=settings.mels,
             dither=0.0,
         )
+        return fbank
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a filter of its 128 has no weight
@@ -102,7 +103,10 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=32)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--shared", action="store_true", help="processor time of one thread: others use this machine")
     options = parser.parse_args()
+    if options.shared:
+        count_processor_time()
     torch.manual_seed(0)
     model = Slap(config.load(options.config)).ready()
     seconds = model.settings.samples / RATE

@@ -36,6 +36,7 @@ from torch import Tensor
 from slap_model import config, train
 from slap_model.distributed import Ranks
 from slap_model.manifest import Manifest
+from slap_model.watch import Watch
 from tests.perf import speech
 from tests.perf.timing import conditions, seconds
 
@@ -56,7 +57,7 @@ class EnoughError(Exception):
 def watched(settings: config.Config, manifest: Manifest, steps: int, device: torch.device) -> list[Figures]:
     """The lines of the log of a training's first ``steps`` steps."""
 
-    class Short(train.Watch):
+    class Short(Watch):
         """A log that ends the training, before it writes a checkpoint."""
 
         def step(self, step: int, figures: Mapping[str, Tensor | float], last: bool = False) -> None:
@@ -194,7 +195,7 @@ def ranks(manifest: Path, device: torch.device, more: Sequence[str]) -> float:
             subprocess.run([sys.executable, "-m", *start, *worker, *settings], check=True, timeout=300)
             lines = (out / "metrics.jsonl").read_text().splitlines()
             losses.append([json.loads(line)["contrastive"] for line in lines])  # `mae` is of the first process alone
-    apart = max(abs(one / two - 1) for one, two in zip(*losses, strict=True))
+    apart = float(max(abs(one / two - 1) for one, two in zip(*losses, strict=True)))
     print(f"\nranks: losses of one process {losses[0]}, of two {losses[1]}, apart by {apart:.1e}")
     return apart
 

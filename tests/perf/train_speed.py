@@ -33,8 +33,9 @@ from torch import Tensor, nn
 from slap_model import config, train
 from slap_model.distributed import Ranks
 from slap_model.manifest import Manifest
+from slap_model.watch import Watch
 from tests.perf import speech
-from tests.perf.timing import Times, conditions, now, ratios, seconds, spread
+from tests.perf.timing import Times, conditions, count_processor_time, now, ratios, seconds, spread
 
 # From `base` to `fast`: each rung has the settings of those above it.
 LADDER: Mapping[str, Sequence[str]] = {
@@ -121,9 +122,9 @@ class OpenClip:
     """open_clip's own training step at the size of SLAP's audio tower."""
 
     def __init__(self, settings: config.Config, batch: int, device: torch.device) -> None:
-        import open_clip
-        from open_clip_train.scheduler import cosine_lr
-        from open_clip_train.train import train_one_epoch
+        import open_clip  # type: ignore[import-untyped]
+        from open_clip_train.scheduler import cosine_lr  # type: ignore[import-untyped]
+        from open_clip_train.train import train_one_epoch  # type: ignore[import-untyped]
 
         frames, mels = settings.frontend.frames, settings.frontend.mels
         bf16 = train.use_bf16(settings.train.precision, device)
@@ -206,8 +207,10 @@ def time_training(
     """Seconds of ``rounds`` steps of `train.train` under "slap", and of each of the others between two of them."""
     times: Times = {"slap": [], **{name: [] for name in others}}
 
-    class Turns(train.Watch):
+    class Turns(Watch):
         """The log of a training, which lets the others run when it has noted a step."""
+
+        began = 0.0
 
         def step(self, step: int, figures: Mapping[str, Tensor | float], last: bool = False) -> None:
             super().step(step, figures, last)
@@ -234,7 +237,8 @@ def time_training(
 def rungs(batch: int, more: Sequence[str] = ()) -> Mapping[str, config.Config]:
     """The configurations of the ladder, with a batch that this machine can hold and a log line at each step."""
     work = (f"train.batch={batch}", "train.workers=0", "train.log_every=1", *more)
-    settings, overrides = {}, []
+    settings: dict[str, config.Config] = {}
+    overrides: list[str] = []
     for name, changes in LADDER.items():
         overrides += changes
         settings[name] = config.load("base", [*overrides, *work])
@@ -284,12 +288,8 @@ def profile(settings: config.Config, manifest: Manifest, device: torch.device) -
     from torch.profiler import profile as recorded
 
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
-    for name, work in {
-        "step of the paper's setting": lambda: time_training(settings, manifest, {}, 2, 1, device)
-    }.items():
-        with recorded(activities=activities) as record:
-            work()
-        print(name)
+    with recorded(activities=activities) as record:
+        time_training(settings, manifest, {}, 2, 1, device)
     print(record.key_averages().table(sort_by="self_cpu_time_total", row_limit=40, max_name_column_width=50))
 
 
@@ -300,7 +300,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=["paper", "ladder", "profile"], help="default: paper and ladder")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="section.field=value")
+    parser.add_argument("--shared", action="store_true", help="processor time of one thread: others use this machine")
     options = parser.parse_args()
+    if options.shared:
+        count_processor_time()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     settings = rungs(options.batch, options.overrides)
     first = next(iter(settings.values()))

@@ -25,6 +25,7 @@ WORDS = captions.PHRASES.parent / "faithfulness.toml"
 LANGUAGE = "en"  # the only language whose words are known
 MOST_SENTENCES = 3
 MOST_WORDS = 120
+MOST_IN_PHRASE = 12  # words; the longest of phrases.csv has fewer (tested)
 
 _TOKEN = re.compile(r"[^\W_]+|[.,;:!?]")
 _STOPS = frozenset(".;:!?")
@@ -63,12 +64,13 @@ class _Mention:
     stated: tuple[str, ...] = ()  # the reading that the facts bear out
 
 
-_Pattern = tuple[re.Pattern[str], tuple[str, ...], str]  # words, what they state, the class that they need
+_Saying = tuple[tuple[str, ...], str]  # the facts that words state, and the class that they need
 
 
 @dataclass(frozen=True)
 class _Lexicon:
-    patterns: tuple[_Pattern, ...]
+    phrases: Mapping[str, Sequence[_Saying]]  # words -> what they state
+    patterns: Sequence[tuple[re.Pattern[str], _Saying]]  # likewise, where the words vary
     degrees: tuple[tuple[re.Pattern[str], str], ...]
     classes: Mapping[str, frozenset[str]]
     words: Mapping[str, frozenset[str]]
@@ -133,15 +135,22 @@ def _form(text: str, tokens: Sequence[str]) -> Iterator[Problem]:
 @cache
 def _lexicon() -> _Lexicon:
     table: dict[str, Any] = tomllib.loads(WORDS.read_text(encoding="utf-8"))
-    patterns: list[_Pattern] = []
+    phrases: dict[str, list[_Saying]] = {}
+    patterns: list[tuple[re.Pattern[str], _Saying]] = []
     for name, rows in table["says"].items():
         for facts, texts in rows.items():
+            saying = (tuple(facts.split("&")), "" if name == "any" else name)
             for pattern in _split(";".join(texts.values())):
-                patterns.append((_whole(pattern), tuple(facts.split("&")), "" if name == "any" else name))
-    for facts in _sayable():
-        patterns += _of_phrases(facts)
+                if re.fullmatch(r"[\w ]+", pattern):
+                    phrases.setdefault(pattern, []).append(saying)
+                else:
+                    patterns.append((_whole(pattern), saying))
+    for sayable in _sayable():
+        for words, says in _of_phrases(sayable):
+            phrases.setdefault(words, []).append((says, ""))
     return _Lexicon(
-        patterns=tuple(patterns),
+        phrases=phrases,
+        patterns=patterns,
         degrees=tuple((_whole(p), name) for name, text in table["severity"].items() for p in _split(text)),
         classes={name: frozenset(text.split()) for name, text in table["classes"].items()},
         words={name: frozenset(text.split()) for name, text in table["words"].items()}
@@ -161,18 +170,15 @@ def _sayable() -> Iterator[list[str]]:
     yield from ([f"sex={sex}", f"age={age}"] for sex in sorted(values["sex"]) for age in sorted(values["age"]))
 
 
-def _of_phrases(facts: Sequence[str]) -> list[_Pattern]:
-    found = []
+def _of_phrases(facts: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
     for phrase in captions.phrases_for(facts, LANGUAGE):
         if any("_severity=" in fact for fact in phrase.says) and any(fact.endswith("=present") for fact in phrase.says):
             continue  # its word of severity is read for itself, so that what is joined to it is seen
-        words = re.sub(r"^(an?|the) ", "", _normal(phrase.text))
-        found.append((_whole(re.escape(words).replace("\\ ", " ")), phrase.says, ""))
-    return found
+        yield re.sub(r"^(an?|the) ", "", _normal(phrase.text)), phrase.says
 
 
 @lru_cache(maxsize=64)
-def _own(facts: frozenset[str]) -> tuple[tuple[_Pattern, ...], dict[str, str]]:
+def _own(facts: frozenset[str]) -> tuple[dict[str, list[_Saying]], dict[str, str]]:
     """The phrases of a set of facts, and the names of its languages."""
     languages = {}
     for fact in facts:
@@ -182,7 +188,10 @@ def _own(facts: frozenset[str]) -> tuple[tuple[_Pattern, ...], dict[str, str]]:
                     languages[_normal(phrase.text.removeprefix("speaks "))] = fact
     if "language=zh" in facts:
         languages |= dict.fromkeys(("mandarin", "chinese", "mandarin chinese"), "language=zh")
-    return tuple(_of_phrases(sorted(facts))), languages
+    phrases: dict[str, list[_Saying]] = {}
+    for words, says in _of_phrases(sorted(facts)):
+        phrases.setdefault(words, []).append((says, ""))
+    return phrases, languages
 
 
 @cache
@@ -235,14 +244,23 @@ def _mentions(tokens: Sequence[str], lexicon: _Lexicon, facts: Collection[str]) 
     def mention(start: int, end: int) -> _Mention:
         return spans.setdefault((start, end), _Mention(start, end))
 
+    def said(start: int, end: int, saying: _Saying) -> None:
+        says, name = saying
+        if name:
+            needing.append((start, end, says, name))
+        else:
+            mention(start, end).readings.append(says)
+
     own, languages = _own(frozenset(facts))
-    for pattern, says, name in (*lexicon.patterns, *own):
+    words = [(token, number) for number, token in enumerate(tokens) if token != ","]
+    for first in range(len(words)):
+        for last in range(first, min(first + MOST_IN_PHRASE, len(words))):
+            key = " ".join(token for token, _ in words[first : last + 1])
+            for saying in (*lexicon.phrases.get(key, ()), *own.get(key, ())):
+                said(words[first][1], words[last][1] + 1, saying)
+    for pattern, saying in lexicon.patterns:
         for match in pattern.finditer(text):
-            start, end = starts[match.start()], ends[match.end()]
-            if name:
-                needing.append((start, end, says, name))
-            else:
-                mention(start, end).readings.append(says)
+            said(starts[match.start()], ends[match.end()], saying)
     for pattern, degree in lexicon.degrees:
         for match in pattern.finditer(text):
             mention(starts[match.start()], ends[match.end()]).degree = degree

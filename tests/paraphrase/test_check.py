@@ -9,7 +9,7 @@ import pytest
 
 from pipelines import captions
 from pipelines.paraphrase import prompt
-from pipelines.paraphrase.check import WORDS, check, closed_accent, closed_values
+from pipelines.paraphrase.check import MOST_IN_PHRASE, WORDS, _lexicon, check, closed_accent, closed_values
 from tests.paraphrase.faithfulness import HALVES, cases, score
 
 WOMAN = ["age=older", "depression=present", "depression_severity=moderate", "sex=female"]
@@ -140,6 +140,7 @@ def test_the_table_has_no_fact_that_the_vocabulary_lacks() -> None:
     wrong = [f for f in facts if f.partition("=")[2] not in closed.get(f.partition("=")[0], ())]
     assert wrong == [] and set(table["says"]) - {"any"} == set(table["classes"])
     assert set(table["topics"]) <= set(closed)
+    assert max(len(words.split()) for words in _lexicon().phrases) <= MOST_IN_PHRASE
     states = {f"{a}={v}" for a, values in closed.items() if values == {"present", "absent"} for v in values}
     assert states <= facts  # each state has synonyms
     refused = [table["words"][name].split() for name in ("negations", "hedges", "elsewhen", "others", "health")]

@@ -49,17 +49,23 @@ class Curve:
 
     Attributes:
         slope, shift: of the logistic curve.
+        low, high: the lowest and the highest score that it was fitted on; beyond them it stays level, as nobody was
+            judged there.
         brier: mean squared error on speakers that the curve was not fitted on, both classes weighing the same:
             0.25 is knowing nothing; None where there are too few speakers.
     """
 
     slope: float
     shift: float
+    low: float
+    high: float
     brier: float | None
 
     def probability(self, score: float, base_rate: float = TOSS_UP) -> float:
         """Of the positive class, for somebody of whom it is true with ``base_rate`` before they speak."""
-        odds = self.slope * score + self.shift + float(np.log(base_rate / (1 - base_rate)))
+        odds = (
+            self.slope * min(max(score, self.low), self.high) + self.shift + float(np.log(base_rate / (1 - base_rate)))
+        )
         return float(1 / (1 + np.exp(-odds)))
 
 
@@ -75,6 +81,7 @@ class Answer:
         base_rate: before the recording was heard.
         note: why there is no probability, or what must be known of it.
         separable: whether the lower end of the interval of the task's AUROC is above 0.5.
+        beyond: whether the score lies outside those of the task's speakers: the recording may be of another kind.
         macro_f1, macro_f1_low, macro_f1_high, auroc, auroc_low: of the task, zero-shot, intervals over speakers.
         n_speakers, prevalence: whom the calibration saw.
         brier: see `Curve`.
@@ -91,6 +98,7 @@ class Answer:
     base_rate: float = TOSS_UP
     note: str = ""
     separable: bool = False
+    beyond: bool = False
     macro_f1: float | None = None
     macro_f1_low: float | None = None
     macro_f1_high: float | None = None
@@ -169,7 +177,7 @@ def base_rates(given: Sequence[str]) -> dict[str, float]:
 def fit(scores: Numbers, y: npt.NDArray[np.int8], person: npt.NDArray[np.str_]) -> Curve:
     """Platt's curve through scores [n] with labels [n] of persons [n]; both classes must be there."""
     slope, shift = _platt(scores, y, person)
-    return Curve(slope, shift, _held_out(scores, y, person))
+    return Curve(slope, shift, float(scores.min()), float(scores.max()), _held_out(scores, y, person))
 
 
 def as_text(profile: Profile, *, everything: bool = False) -> str:
@@ -232,6 +240,7 @@ def _lines(question: str, told: Sequence[Answer]) -> list[str]:
     if yes and rate:
         rate = f" (base rate {first.base_rate:g})"
     chance = "" if first.separable else " [not to be told from chance]"
+    chance += " [beyond every speaker who was judged]" if first.beyond else ""
     brier = "" if first.brier is None else f", held-out Brier {first.brier:.2f}"
     interval = f"{first.macro_f1_low:.2f} to {first.macro_f1_high:.2f}"
     share = f"{first.n_speakers} speakers, {100 * (first.prevalence or 0):.0f} % positive"
@@ -272,6 +281,7 @@ def _answer(warehouse: Path, task: Task, question: str, heard: float, score: Sco
             **{name: getattr(score, name) for name in known},
             "probability": curve.probability(heard, rate),
             "separable": score.auroc_low is not None and score.auroc_low > 0.5,
+            "beyond": not curve.low <= heard <= curve.high,
             "note": RENDERED if score.synthetic else "",
             "brier": curve.brier,
         }

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import requests
+from jinja2 import TemplateError
 from requests.auth import AuthBase
 from urllib3.exceptions import HTTPError
 
@@ -362,9 +363,14 @@ def _batches(order: Sequence[int], size: int) -> Iterator[Sequence[int]]:
 
 def _as_text(tokenizer: Any, question: Question) -> str:
     messages = list(question.messages)
-    if tokenizer.chat_template:
+    if not tokenizer.chat_template:
+        return "\n\n".join(f"{message['role']}: {message['content']}" for message in messages) + "\n\nassistant: "
+    try:
         return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
-    return "\n\n".join(f"{message['role']}: {message['content']}" for message in messages) + "\n\nassistant: "
+    except TemplateError:  # some models know no system: the user says it
+        rules, first, *others = messages
+        joined = {"role": "user", "content": f"{rules['content']}\n\n{first['content']}"}
+        return str(tokenizer.apply_chat_template([joined, *others], tokenize=False, add_generation_prompt=True))
 
 
 def model_of(options: Options) -> Model:

@@ -279,6 +279,7 @@ def metadata(outcome: Outcome, options: Options) -> Mapping[str, str | int | flo
         "paraphrases_accepted": outcome.paraphrases,
         "paraphrases_retried": outcome.retried,
         "paraphrases_replaced": outcome.replaced,
+        "refused_for": ", ".join(f"{kind} {count}" for kind, count in sorted(outcome.refused.items())),
         "calls": outcome.calls,
         "calls_of_earlier_runs": outcome.kept_calls,
         "tokens_in": outcome.tokens_in,

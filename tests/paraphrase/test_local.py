@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.paraphrase import run
 from pipelines.paraphrase.cache import Cache
-from pipelines.paraphrase.client import Local, ModelError, model_of
+from pipelines.paraphrase.client import Local, ModelError, _as_text, model_of
 from pipelines.paraphrase.options import Options
 from tests.paraphrase.test_http import SETS
 
@@ -72,6 +72,16 @@ def test_an_answer_does_not_depend_on_its_batch(folder: Path, monkeypatch: pytes
     for size, texts in said.items():
         model_of(Options(str(folder), parallel=size)).answer(questions, 0, lambda n, r, t=texts: t.update({n: r.text}))
     assert said[1] == said[3] and len(said[1]) == 3
+
+
+def test_a_model_without_a_system_role_is_told_the_rules_by_the_user(folder: Path) -> None:
+    tokenizer, _ = Local(Options(str(folder)))._loaded()
+    question = run.first_questions(SETS[:1], 0)[0]
+    tokenizer.chat_template = "{% if messages[0].role == 'system' %}{{ raise_exception('no') }}{% endif %}" + CHAT
+    text = _as_text(tokenizer, question)
+    assert text.startswith("<user>You write descriptions") and text.count("<user>") == 2
+    tokenizer.chat_template = None
+    assert _as_text(tokenizer, question).startswith("system: You write descriptions")
 
 
 def test_pickles_and_models_that_are_too_short_are_refused(folder: Path, tmp_path: Path) -> None:

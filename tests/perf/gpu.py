@@ -206,7 +206,7 @@ def without_tensorboard() -> None:
         import torch.utils.tensorboard  # noqa: F401
     except ImportError:
         module = types.ModuleType("torch.utils.tensorboard")
-        module.SummaryWriter = mock.MagicMock  # type: ignore[attr-defined]
+        module.SummaryWriter = mock.MagicMock()  # type: ignore[attr-defined]
         sys.modules[module.__name__] = module
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,15 @@ def test_flops_are_those_that_torch_counts(tmp_path: Path, setting: str) -> None
     assert gpu.flops(settings, lengths) * 4 == pytest.approx(counter.get_total_flops() - mel, rel=0.05)
 
 
-def test_sections_run_on_a_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sections_run_on_a_cpu_without_soundfile_and_tensorboard(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speech, "DECODES", False)
+    monkeypatch.setattr(TrainingSet, "_wave", TrainingSet._wave)  # `read_pcm` replaces it; this puts it back
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    speech.read_pcm()
+    gpu.without_tensorboard()
     device, lengths = torch.device("cpu"), speech.seconds_like_real(16)
     manifest = Manifest.load(speech.corpus(tmp_path / "made", lengths, 384))
     assert gpu.parity(manifest, device, gpu.TINY) < 1e-3

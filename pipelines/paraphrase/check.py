@@ -2,7 +2,7 @@
 
 The check is a closed world: every word of a caption must belong to a phrase that states a known fact, or be a word that
 states nothing. What is left over refuses the caption, whatever it means, so an invented illness, an age, an id or a
-sentence in another language is refused without being understood. The phrases are those of ``phrases.csv`` and the
+sentence in another language is refused without being understood. The phrases are those of ``phrases/en.csv`` and the
 synonyms of ``warehouse/vocabulary/faithfulness.toml``. A right caption in words that neither has is refused too: it
 costs a second call or a template, never a false label.
 """
@@ -25,7 +25,7 @@ WORDS = captions.PHRASES.parent / "faithfulness.toml"
 LANGUAGE = "en"  # the only language whose words are known
 MOST_SENTENCES = 3
 MOST_WORDS = 120
-MOST_IN_PHRASE = 12  # words; the longest of phrases.csv has fewer (tested)
+MOST_IN_PHRASE = 12  # words; the longest of phrases/en.csv has fewer (tested)
 
 _TOKEN = re.compile(r"[^\W_]+|[.,;:!?]")
 _STOPS = frozenset(".;:!?")
@@ -163,7 +163,7 @@ def _lexicon() -> _Lexicon:
 
 
 def _sayable() -> Iterator[list[str]]:
-    """Every closed fact alone, and each sex with each age: what phrases.csv may have words for."""
+    """Every closed fact alone, and each sex with each age: what phrases/en.csv may have words for."""
     values = closed_values()
     for attribute, allowed in values.items():
         yield from ([f"{attribute}={value}"] for value in sorted(allowed))

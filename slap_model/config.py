@@ -34,7 +34,7 @@ class Encoder:
     dim: int = 768
     depth: int = 12
     heads: int = 12
-    weights: str = ""  # a timm model name or a safetensors file to start from; empty: from scratch
+    weights: str = ""  # a safetensors file, a folder, or hf_hub:owner/name (see `weights`); empty: from scratch
 
 
 @dataclass(frozen=True)

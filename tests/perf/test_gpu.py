@@ -17,7 +17,15 @@ from slap_model.model import Slap
 from slap_model.task import SlapTask
 from tests.perf import gpu, speech
 
-SIZE = ("encoder.dim=128", "encoder.depth=3", "encoder.heads=2", "decoder.dim=64", "decoder.heads=2", "loss.dim=16")
+SIZE = (
+    "encoder.dim=128",
+    "encoder.depth=3",
+    "encoder.heads=2",
+    "decoder.depth=4",
+    "decoder.dim=64",
+    "decoder.heads=2",
+    "loss.dim=16",
+)
 
 
 @pytest.mark.parametrize("setting", ["base", "fast"])

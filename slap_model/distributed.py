@@ -109,3 +109,12 @@ def any_of(value: int) -> int:
     tensor = torch.tensor([value])
     dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
     return int(tensor)
+
+
+def mean(value: Tensor) -> Tensor:
+    """The mean of the processes' values."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return value
+    total = value.clone()
+    dist.all_reduce(total)
+    return total / dist.get_world_size()

@@ -129,6 +129,8 @@ def train(
                     f"checkpoint in {out} is good: lower train.rate and start again from it"
                 )
             figures = {"gradient_norm": norm, "learning_rate": rate(step - 1, train), **losses, **scalars}
+            if last or step % train.log_every == 0:  # the autoencoder's loss is of this process's part alone
+                figures |= {name: distributed.mean(value.detach()) for name, value in losses.items()}
             watch.step(step, figures, last=last)
             if saving and ranks.main:
                 save(out, step, model, optimiser, settings, manifest)

@@ -25,6 +25,7 @@ from slap_model import config
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+    from torch.utils.tensorboard import SummaryWriter
 
     from slap_model.task import Batch
 
@@ -84,16 +85,13 @@ class Watch:
 
     def __enter__(self) -> Self:
         if self._main:
-            from torch.utils.tensorboard import SummaryWriter
             from tqdm import tqdm
 
             self._out.mkdir(parents=True, exist_ok=True)
             self._open.enter_context(alone(self._out))
             cut(self._out / METRICS, self._first)
             self._log = self._open.enter_context((self._out / METRICS).open("a"))
-            self._board = self._open.enter_context(
-                SummaryWriter(str(self._out / TENSORBOARD), purge_step=self._first + 1)
-            )
+            self._board = self._tensorboard()
             self._bar = self._open.enter_context(
                 tqdm(total=self._train.steps, initial=self._first, unit="step", desc=self._out.name)
             )
@@ -139,12 +137,23 @@ class Watch:
         }
         self._log.write(json.dumps(line) + "\n")
         self._log.flush()
-        for name, number in line.items():
-            if name != "step":
-                self._board.add_scalar(name, number, step)
-        self._board.flush()
+        if self._board is not None:
+            for name, number in line.items():
+                if name != "step":
+                    self._board.add_scalar(name, number, step)
+            self._board.flush()
         self._bar.set_postfix({name: f"{line[name]:.3f}" for name in ("loss", "contrastive", "mae") if name in line})
         self._since, self._last, self._waited = now, step, 0.0
+
+    def _tensorboard(self) -> SummaryWriter | None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:  # a machine with GPUs may have torch and little else
+            print("tensorboard is not installed: its files are left out", file=sys.stderr)
+            return None
+        writer = SummaryWriter(str(self._out / TENSORBOARD), purge_step=self._first + 1)
+        self._open.callback(writer.close)
+        return writer
 
     def _of_gpu(self) -> dict[str, float]:
         if self._device.type != "cuda":

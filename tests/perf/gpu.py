@@ -25,7 +25,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from unittest import mock
@@ -200,20 +199,9 @@ def ranks(manifest: Path, device: torch.device, more: Sequence[str]) -> float:
     return apart
 
 
-def without_tensorboard() -> None:
-    """Let the log do without tensorboard's files where it is not installed."""
-    try:
-        import torch.utils.tensorboard  # noqa: F401
-    except ImportError:
-        module = types.ModuleType("torch.utils.tensorboard")
-        module.SummaryWriter = mock.MagicMock()  # type: ignore[attr-defined]
-        sys.modules[module.__name__] = module
-
-
 def main() -> None:
     """Run the sections; exit with 1 where losses differ that should not."""
     speech.read_pcm()
-    without_tensorboard()
     if sys.argv[1:2] == ["--train"]:  # a process of `ranks`
         sys.exit(train.main(sys.argv[2:]))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

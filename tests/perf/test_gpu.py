@@ -50,7 +50,6 @@ def test_sections_run_on_a_cpu_without_soundfile_and_tensorboard(
     monkeypatch.setitem(sys.modules, "soundfile", None)
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     speech.read_pcm()
-    gpu.without_tensorboard()
     device, lengths = torch.device("cpu"), speech.seconds_like_real(16)
     manifest = Manifest.load(speech.corpus(tmp_path / "made", lengths, 384))
     assert gpu.parity(manifest, device, gpu.TINY) < 1e-3

@@ -55,7 +55,7 @@ class Manifest:
             )
         except OSError as error:
             raise ManifestError(f"{path}: no manifest there; materialise the asset `manifest` first") from error
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise ManifestError(f"{path}: not a manifest: {error!r}") from error
 
 

@@ -41,9 +41,7 @@ class Settings:
     scale: float = 1.0  # of the miniatures: speakers per corpus
     captions: int = 12  # per distinct set of facts and language
     languages: tuple[str, ...] = ("en",)  # of the captions; the text tower must read them
-    paraphrase: paraphrasing.Options | None = (
-        None  # the language model that writes captions, too; None: templates alone
-    )
+    paraphrase: paraphrasing.Options | None = None  # the model that writes captions, too; None: templates alone
     train_on: tuple[str, ...] = ("train",)  # roles of the corpora that are trained on
     only: tuple[str, ...] = ()  # corpora to use; empty: all
     seed: int = 0

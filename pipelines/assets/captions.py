@@ -11,6 +11,7 @@ from pipelines import captions as captioning
 from pipelines.assets import common
 from pipelines.paraphrase import run as paraphrasing
 from pipelines.paraphrase.cache import Cache
+from pipelines.paraphrase.check import LANGUAGE
 from pipelines.paraphrase.client import ModelError, model_of
 from pipelines.paraphrase.options import Options
 from pipelines.resources import Slap
@@ -45,7 +46,7 @@ def ahead_of_paraphrases(
     """What would be asked about the facts of `write_templates`, where answers are kept, and what it would cost."""
     facts = facts or settings.captions_folder / "facts.parquet"
     sets = paraphrasing.fact_sets(facts, sorted(training_corpora(settings)))
-    cache = Cache(settings.captions_folder, options.identity, settings.seed, paraphrasing.LANGUAGE)
+    cache = Cache(settings.captions_folder, options.identity, settings.seed, LANGUAGE)
     questions = paraphrasing.first_questions(sets, settings.seed)
     return sets, cache, paraphrasing.estimate(questions, cache, options)
 

@@ -113,8 +113,8 @@ def train(context: dg.AssetExecutionContext, settings: Settings, name: str, mani
     Raises:
         dg.Failure: it cannot run here, or it failed; in its own words, and not to be tried again without a change.
     """
-    model = config.load(settings.config, [*settings.overrides, *TRAININGS[name]])
     overrides = [*settings.overrides, *TRAININGS[name]]
+    model = config.load(settings.config, overrides)
     try:
         trainer.refuse_if_hopeless(settings, TRAININGS[name])
         with (

@@ -28,6 +28,7 @@ from pipelines.paraphrase.prompt import Question
 
 TEMPERATURE = 0.0
 KEY = "SLAP_LLM_KEY"
+KEPT = "what was answered is kept. Without SLAP_LLM_MODEL, captions are templates alone"
 TRIES = 6  # of one request
 FIRST_WAIT = 1.0  # seconds; doubles with each try
 LONGEST_WAIT = 300.0  # that a server may ask for with Retry-After
@@ -238,9 +239,6 @@ class Endpoint:
         else:
             todo = "the request is not understood"
         return f"{self._who()}: HTTP {status}: {_shown(content)}; {todo}"
-
-
-KEPT = "what was answered is kept. Without SLAP_LLM_MODEL, captions are templates alone"
 
 
 def _shown(content: bytes) -> str:

@@ -13,13 +13,12 @@ import polars as pl
 from pipelines import captions
 from pipelines.paraphrase import prompt
 from pipelines.paraphrase.cache import Cache
-from pipelines.paraphrase.check import Problem, check
+from pipelines.paraphrase.check import LANGUAGE, Problem, check
 from pipelines.paraphrase.client import Model, Reply
 from pipelines.paraphrase.options import Options
 from pipelines.paraphrase.prompt import DESCRIPTIONS, Question
 
 ROUNDS = 3  # the question, and twice what is missing
-LANGUAGE = "en"  # the language that the check reads
 SAY_EVERY = 100  # calls
 
 
@@ -122,8 +121,7 @@ def refuse_above_budget(expected: Estimate, options: Options) -> None:
     if options.budget is not None and expected.cost is not None and expected.cost > options.budget:
         raise BudgetError(
             f"paraphrases would cost about {expected.cost:.2f} ({expected.calls} calls), more than "
-            f"SLAP_LLM_BUDGET={options.budget:g}: raise it, or run "
-            "`slap paraphrase --over-budget`"
+            f"SLAP_LLM_BUDGET={options.budget:g}: raise it, or run `slap paraphrase --over-budget`"
         )
 
 

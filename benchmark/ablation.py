@@ -102,15 +102,18 @@ def load_arms(path: Path = ARMS, names: Collection[str] = ()) -> tuple[Arm, ...]
         AblationError: the file is no such file, or a name is not in it.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8")).get("arm", [])
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise AblationError(f"{path}: {error}") from error
+    tables = content.get("arm")
+    if not isinstance(tables, list) or not tables or set(content) != {"arm"}:
+        raise AblationError(f"{path}: there must be [[arm]] tables, the reference first, and nothing else")
     for number, table in enumerate(tables, 1):
         if not isinstance(table, dict) or set(table) != {"name", "about", "set"}:
             raise AblationError(f"{path}: arm {number} must have name, about and set, and nothing else")
     known = [table["name"] for table in tables]
-    if len(set(known)) < len(known) or not known:
-        raise AblationError(f"{path}: there must be [[arm]] tables with a name each, and no name twice")
+    if len(set(known)) < len(known):
+        raise AblationError(f"{path}: every arm must have a name of its own")
     if unknown := sorted(set(names) - set(known)):
         raise AblationError(f"no arm {', '.join(unknown)}; known: {', '.join(known)}")
     reference = tuple(tables[0]["set"])
@@ -230,7 +233,6 @@ class Result:
         code: hash of ``slap_model`` when training began.
         steps: of training.
         clips_per_second: of training, over the whole run.
-        cpu_seconds: of the training process, start and end included.
         threads: that it could use.
         device: "cpu" or "cuda".
     """
@@ -241,7 +243,6 @@ class Result:
     code: str
     steps: int
     clips_per_second: float
-    cpu_seconds: float
     threads: int
     device: str
 
@@ -331,7 +332,7 @@ def run_all(
             _forget_vectors(run.folder)
             write(run.folder / "result.json", json.dumps(asdict(result), indent=1).encode())
         results[run] = result
-        say(f"{label}: {result.clips_per_second:.0f} clips/s, {result.cpu_seconds:.0f} CPU s{again}")
+        say(f"{label}: {result.clips_per_second:.0f} clips/s{again}")
 
     for seed in dict.fromkeys(run.seed for run in runs):
         of_seed = [run for run in runs if run.seed == seed]
@@ -359,13 +360,10 @@ def _train(run: Run, manifest: Path, jobs: int, bench_hash: str) -> Result:
     code = code_hash()
     command = [sys.executable, "-m", "slap_model.train", *run.command]
     command += ["--manifest", str(manifest), "--out", str(training)]
-    before = json.loads((run.folder / "result.json").read_text()) if (run.folder / "result.json").is_file() else {}
     with log.open("wb") as said:
-        child = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env=environment)
-        _, status, used = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode != 0:
-        raise AblationError(f"training ended with {child.returncode}: {_last_words(log)} (all of it: {log})")
+        status = subprocess.run(command, stdout=said, stderr=subprocess.STDOUT, env=environment, check=False).returncode
+    if status != 0:
+        raise AblationError(f"training ended with {status}: {_last_words(log)} (all of it: {log})")
     rates = [json.loads(line)["clips_per_second"] for line in (training / "metrics.jsonl").read_text().splitlines()]
     card = json.loads(max(training.glob("step-*/checkpoint.json")).read_text())
     return Result(
@@ -375,8 +373,6 @@ def _train(run: Run, manifest: Path, jobs: int, bench_hash: str) -> Result:
         code=code,
         steps=card["step"],
         clips_per_second=len(rates) / sum(1 / rate for rate in rates),  # lines are the same number of steps apart
-        # Nothing was left to train where only the judging is new: the old figure stands.
-        cpu_seconds=before.get("cpu_seconds", used.ru_utime + used.ru_stime),
         threads=int(environment["OMP_NUM_THREADS"]),
         device="cuda" if _has_gpu() else "cpu",
     )

@@ -152,6 +152,7 @@ def write_report(
         "cited": CITED,
         "summaries": {track: list(_sentences(results, of_it, absent)) for track, of_it in results.tracks.items()},
         "first_part_ends": FIRST_PART_ENDS,
+        "ablations": (out / "ablations.md").is_file(),  # of `benchmark.ablation_report`, from a command of its own
     }
     markdown = _markdown(results, absent, absent_embedders or {}, found, transfers, synthetic=synthetic)
     data = page_data(

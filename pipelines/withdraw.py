@@ -29,7 +29,7 @@ import duckdb
 import polars as pl
 
 from benchmark import transfer
-from pipelines import board, ingest, shards, warehouse, withdrawals
+from pipelines import ablate, board, ingest, shards, warehouse, withdrawals
 from pipelines.paraphrase.cache import strangers
 from pipelines.schema import SPEAKER, UTTERANCE
 from pipelines.settings import PROJECT, Settings
@@ -400,12 +400,20 @@ def _lineage(
         saw[file.stem] = any(held(shard) for shard in json.loads(file.read_text())["shards"])
         manifests += [file] if saw[file.stem] else []
     checkpoints = set()
-    for file in (settings.warehouse / "checkpoints").glob("*/step-*/checkpoint.json"):
+    for name, file in _cards(settings):
         card = json.loads(file.read_text())
         lost = may_train and not set(names).isdisjoint(card["trained_on"]["corpora"])
         if saw.get(card["manifest"][:12], lost):
-            checkpoints.add(file.parent.parent.name)
+            checkpoints.add(name)
     return tuple(manifests), tuple(sorted(checkpoints))
+
+
+def _cards(settings: Settings) -> Iterator[tuple[str, Path]]:
+    """Every checkpoint's card, with the name of its training; those of ablations are named by their folder."""
+    for file in (settings.warehouse / "checkpoints").glob("*/step-*/checkpoint.json"):
+        yield file.parent.parent.name, file
+    for file in (settings.warehouse / ablate.FOLDER).glob("*/training/step-*/checkpoint.json"):
+        yield f"{ablate.FOLDER}/{file.parents[2].name}", file
 
 
 class _Texts:
@@ -505,7 +513,11 @@ def finish(settings: Settings, row: Withdrawal) -> Withdrawal:
 
 
 def _boards(settings: Settings) -> list[Path]:
-    return [path for path in settings.reports.glob("**/*") if path.is_file()]
+    """The reports, and what ablations judged: the next ones are of another manifest anyway."""
+    ablations = settings.warehouse / ablate.FOLDER
+    kinds = ("embeddings/**/*", "predictions/**/*", "scores/**/*", "result.json")
+    found = [*settings.reports.glob("**/*"), *(path for kind in kinds for path in ablations.glob(f"*/{kind}"))]
+    return [path for path in found if path.is_file()]
 
 
 def _remove_files(files: Iterable[Path]) -> None:
@@ -517,8 +529,7 @@ def _remove_files(files: Iterable[Path]) -> None:
 
 def _stop_manifests(settings: Settings, manifests: Collection[Path]) -> None:
     """Mark those that a checkpoint refers to, so that its lineage stays; remove the others."""
-    cards = (settings.warehouse / "checkpoints").glob("*/step-*/checkpoint.json")
-    trained = {json.loads(card.read_text())["manifest"][:12] for card in cards}
+    trained = {json.loads(card.read_text())["manifest"][:12] for _, card in _cards(settings)}
     current = settings.warehouse / "manifests" / "current"
     for file in manifests:
         if file.stem in trained:

@@ -563,3 +563,15 @@ def test_tars_keep_their_people_after_a_withdrawal(tmp_path: Path, monkeypatch: 
     assert not any(utt_id in (tmp_path / shards.BOUNDS).read_text() for part in before.values() for utt_id in part)
     more = rows + [{**rows[0], "utt_id": HASHED(f"new {n}")} for n in range(30)]
     assert all(len(part) <= 4 for part in cut(more).values())
+
+
+def test_what_ablations_judged_goes_and_their_checkpoints_are_listed(tmp_path: Path) -> None:
+    run = tmp_path / "ablations" / "0a1b"
+    gone = ("predictions/slap/a.probe.parquet", "scores/slap/a.probe.json", "embeddings/x/1.parquet", "result.json")
+    stays = ("training/step-2/checkpoint.json", "log.txt")
+    for name in (*gone, *stays):
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_text("{}")
+    settings = Settings(warehouse=tmp_path)
+    assert {str(path.relative_to(run)) for path in withdraw._boards(settings)} == set(gone)
+    assert [name for name, _ in withdraw._cards(settings)] == ["ablations/0a1b"]

@@ -149,23 +149,46 @@ def check(settings: Config) -> Config:
     Raises:
         ConfigError: they do not.
     """
-    frontend, encoder, loss, data, train = (
+    frontend, encoder, decoder, loss, data, train = (
         settings.frontend,
         settings.encoder,
+        settings.decoder,
         settings.loss,
         settings.data,
         settings.train,
     )
+    at_least_one = {
+        "encoder.patch[0]": encoder.patch[0],
+        "encoder.patch[1]": encoder.patch[1],
+        "encoder.depth": encoder.depth,
+        "train.steps": train.steps,
+        "train.batch": train.batch,
+        "train.accumulate": train.accumulate,
+        "train.log_every": train.log_every,
+        "train.checkpoint_every": train.checkpoint_every,
+    }
+    for name, value in at_least_one.items():
+        if value < 1:
+            raise ConfigError(f"{name} = {value}: at least 1 is wanted")
+    above_zero = {"loss.temperature": loss.temperature, "train.rate": train.rate, "train.final": train.final}
+    for name, number in above_zero.items():
+        if not number > 0:
+            raise ConfigError(f"{name} = {number}: above 0 is wanted")
     if frontend.frames % encoder.patch[0] or frontend.mels % encoder.patch[1]:
         raise ConfigError(
             f"frames x mels {frontend.frames} x {frontend.mels} is no multiple of the patch {encoder.patch}"
         )
-    if loss.shared_pass and not 0 < loss.contrastive_mask < 1:
+    for name, part in (("encoder", encoder), ("decoder", decoder)):
+        if part.heads < 1 or part.dim % part.heads:
+            raise ConfigError(f"{name}.dim = {part.dim} does not divide into {name}.heads = {part.heads}")
+    if loss.mae_weight > 0 and not loss.shared_pass and not 0 < loss.mask < 1:
+        raise ConfigError(f"loss.mask = {loss.mask}: a share between 0 and 1 is wanted")
+    if not 0 <= loss.contrastive_mask < 1:
+        raise ConfigError(f"loss.contrastive_mask = {loss.contrastive_mask}: a share from 0 to below 1 is wanted")
+    if loss.shared_pass and loss.contrastive_mask == 0:
         raise ConfigError("loss.shared_pass = true: the one pass hides loss.contrastive_mask of the patches; set it")
     if data.lengths == "own" and (data.bucket < encoder.patch[0] or data.bucket % encoder.patch[0]):
         raise ConfigError(f"data.bucket = {data.bucket}: a multiple of the patch's {encoder.patch[0]} frames wanted")
-    if train.batch < 1 or train.accumulate < 1:
-        raise ConfigError("train.batch and train.accumulate are at least 1")
     return settings
 
 
@@ -196,7 +219,9 @@ def load(name: str, overrides: Sequence[str] = ()) -> Config:
             value = tomllib.loads(f"v = {text}")["v"]
         except tomllib.TOMLDecodeError:
             value = text
-        values.setdefault(section, {})[name] = value
+        if not isinstance(values.setdefault(section, {}), dict):
+            raise ConfigError(f"{section} = {values[section]!r}: a section wanted, as [{section}]")
+        values[section][name] = value
     return parse(values)
 
 
@@ -218,10 +243,15 @@ def _read(name: str) -> dict[str, dict[str, Any]]:
     if like not in {p.stem for p in CONFIGS.glob("*.toml")} - {path.stem}:
         raise ConfigError(f"{path}: like = {like!r} names no other configuration of {CONFIGS.name}/")
     below = _read(like)
-    return {section: below.get(section, {}) | values.get(section, {}) for section in below | values}
+    for section, changed in values.items():
+        if isinstance(changed, dict) and isinstance(below.get(section), dict):
+            values[section] = below[section] | changed
+    return below | values
 
 
 def _fill(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where.rstrip('.')} = {values!r}: a section wanted, as [{where.rstrip('.')}]")
     known = {f.name for f in fields(kind)}
     unknown = sorted(set(values) - known)
     if unknown:

@@ -104,7 +104,12 @@ class Slap(nn.Module):
         """
         from slap_model.hub import SharedSlap
 
-        shared: Slap = SharedSlap.from_pretrained(name, device=device, precision=precision, **hub)
+        try:
+            shared: Slap = SharedSlap.from_pretrained(name, device=device, precision=precision, **hub)
+        except CheckpointError:
+            raise
+        except (OSError, ValueError) as error:  # the hub's client: no network, no such repository, no such name
+            raise CheckpointError(f"{name} is no folder, and the hub does not give it: {error}") from error
         return shared
 
     def save_pretrained(self, folder: Path | str, **hub: Any) -> None:

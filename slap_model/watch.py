@@ -195,7 +195,7 @@ def orphaned() -> bool:
         return False
     try:
         os.kill(int(starter), 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):  # gone, or another user's by now
         return True
     return False
 

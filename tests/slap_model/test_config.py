@@ -50,6 +50,11 @@ def test_like_must_name_a_configuration(tmp_path) -> None:
         ("encoder.patch=[16]", "two whole numbers"),
         ("frontend.frames=200", "no multiple of the patch"),
         ("train.accumulate=0", "at least 1"),
+        ("train.log_every=0", r"train\.log_every = 0: at least 1"),
+        ("encoder.patch=[0,16]", "at least 1"),
+        ("encoder.heads=7", r"encoder\.dim = 128 does not divide"),
+        ("loss.temperature=0", "above 0"),
+        ("loss.contrastive_mask=1.5", "from 0 to below 1"),
     ],
 )
 def test_errors_name_the_field(override: str, message: str) -> None:
@@ -67,3 +72,14 @@ def test_fields_that_do_not_go_together() -> None:
         config.load("base", ["loss.shared_pass=true"])
     with pytest.raises(config.ConfigError, match=r"data\.bucket = 10"):
         config.load("base", ["data.lengths=own", "data.bucket=10"])
+
+
+def test_a_section_is_a_table(tmp_path) -> None:
+    mine = tmp_path / "mine.toml"
+    for text in ("train = 3\n", 'like = "base"\ntrain = 3\n'):
+        mine.write_text(text)
+        for overrides in ([], ["train.steps=3"]):
+            with pytest.raises(config.ConfigError, match=r"train = 3: a section wanted"):
+                config.load(str(mine), overrides)
+    with pytest.raises(config.ConfigError, match=r"loss\.mask = 1\.5"):
+        config.load("base", ["loss.mask=1.5"])

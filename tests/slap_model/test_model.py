@@ -206,3 +206,9 @@ def test_folder_that_is_no_model_is_said_so(settings: config.Config, tmp_path: P
     (weights.parent / "checkpoint.json").write_text('{"architectures": ["Bert"]}')
     with pytest.raises(CheckpointError, match="no description of a SLAP model"):
         Slap.from_checkpoint(tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["nobody/nothing", "/no/such/folder", "shared/"])
+def test_no_such_shared_model_is_said_so(name: str) -> None:
+    with pytest.raises(CheckpointError, match="is no folder, and the hub does not give it"):
+        Slap.from_pretrained(name)

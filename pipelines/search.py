@@ -317,6 +317,7 @@ PAGE = """<!doctype html>
 body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }}
 .wide {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; width: 100%; }}
+caption {{ text-align: left; }}
 th, td {{ border-bottom: 1px solid #8888; padding: .4rem .6rem; text-align: left; vertical-align: middle; }}
 td:nth-child(2), td:nth-child(6) {{ font-variant-numeric: tabular-nums; text-align: right; }}
 td:nth-child(5), td:nth-child(7) {{ font-family: ui-monospace, monospace; font-size: .85em; overflow-wrap: anywhere; }}

@@ -13,6 +13,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from slap_model.config import ConfigError
+
 
 class LostRankError(RuntimeError):
     """Another process of the job died or hangs; the message says what to look at."""
@@ -41,12 +43,15 @@ def started(wanted: str, patience: float) -> Iterator[Ranks]:
         patience: seconds to wait for the others in one exchange.
 
     Raises:
+        ConfigError: a GPU is wanted and there is none.
         LostRankError: another process died, or did not answer in time.
     """
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     cuda = wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available())
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if cuda else torch.device("cpu")
     if cuda:
+        if not torch.cuda.is_available():
+            raise ConfigError("train.device = 'cuda': torch sees no GPU here; auto or cpu trains without one")
         torch.cuda.set_device(device)
     if world == 1:
         yield Ranks(rank, world, device)

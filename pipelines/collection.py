@@ -19,6 +19,7 @@ warehouse keeps its vectors where the benchmark does (`benchmark.embed`).
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -95,7 +96,7 @@ class Embedded:
 
 
 def load_model(warehouse: Path, folder: Path | None = None) -> Model:
-    """The model of a folder, or the newest training of the warehouse.
+    """The model of a folder, or the newest training of the warehouse that came to its end.
 
     Raises:
         CollectionError: there is none.
@@ -106,14 +107,26 @@ def load_model(warehouse: Path, folder: Path | None = None) -> Model:
 
     if folder is None:
         cards = list((warehouse / "checkpoints").glob("slap-*/step-*/checkpoint.json"))
-        if not cards:
+        ended = [card for card in cards if finished(card)]
+        if cards and not ended:
+            raise CollectionError(
+                f"no training in {warehouse / 'checkpoints'} has come to its end: let it go on, or "
+                "name a checkpoint with --model"
+            )
+        if not ended:
             raise CollectionError(
                 f"no model in {warehouse / 'checkpoints'}: train one with `slap run` (or `slap demo`), "
                 "or name a checkpoint or a shared folder with --model"
             )
-        folder = max(cards, key=lambda card: (card.stat().st_mtime_ns, card.parent.name)).parent
+        folder = max(ended, key=lambda card: (card.stat().st_mtime_ns, card.parent.name)).parent
     slap = Slap.from_checkpoint(folder)
     return Model(slap, SlapEmbedder.of(slap), newest_checkpoint(folder))
+
+
+def finished(card: Path) -> bool:
+    """Whether the checkpoint of a card is its training's last."""
+    values = json.loads(card.read_text())
+    return bool(values["step"] == values["steps"])
 
 
 def collection_file(warehouse: Path, name: str) -> Path:

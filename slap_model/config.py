@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
@@ -172,7 +173,7 @@ def check(settings: Config) -> Config:
             raise ConfigError(f"{name} = {value}: at least 1 is wanted")
     above_zero = {"loss.temperature": loss.temperature, "train.rate": train.rate, "train.final": train.final}
     for name, number in above_zero.items():
-        if not number > 0:
+        if not 0 < number < math.inf:
             raise ConfigError(f"{name} = {number}: above 0 is wanted")
     if frontend.frames % encoder.patch[0] or frontend.mels % encoder.patch[1]:
         raise ConfigError(
@@ -235,7 +236,7 @@ def _read(name: str) -> dict[str, dict[str, Any]]:
         raise ConfigError(f"no configuration {name!r}: give one of {known}, or the path of a TOML file")
     try:
         values = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
     like = values.pop("like", None)
     if like is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -161,3 +162,13 @@ def test_corpora_get_their_vectors_where_the_benchmark_looks(model: Model, tmp_p
     assert load_embeddings(embeddings_folder(model.embedder, warehouse / "embeddings"), tars).height == 6
     with pytest.raises(CollectionError, match=f"no shards of vctk .*there are .*{FREE.name}"):
         embed_corpora(model, warehouse, ["vctk"])
+
+
+def test_a_training_that_goes_on_is_no_model_yet(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "warehouse")
+    card = next((tmp_path / "warehouse" / "checkpoints").glob("slap-*/step-*/checkpoint.json"))
+    values = json.loads(card.read_text())
+    card.write_text(json.dumps({**values, "steps": values["step"] + 1}))
+    with pytest.raises(CollectionError, match="has come to its end"):
+        load_model(tmp_path / "warehouse")
+    assert load_model(tmp_path / "warehouse", card.parent).checkpoint == card.parent

@@ -171,4 +171,4 @@ def test_a_training_that_goes_on_is_no_model_yet(tmp_path: Path) -> None:
     card.write_text(json.dumps({**values, "steps": values["step"] + 1}))
     with pytest.raises(CollectionError, match="has come to its end"):
         load_model(tmp_path / "warehouse")
-    assert load_model(tmp_path / "warehouse", card.parent).checkpoint == card.parent
+    assert load_model(tmp_path / "warehouse", card.parent).folder == card.parent

@@ -9,7 +9,7 @@ Two things leave a difference between an arm and the reference to chance: who wa
 trained. `differences` has both:
 
 - **Speakers** are drawn as everywhere in the benchmark (`benchmark.intervals`), the same for all arms and seeds.
-- **Seeds** are too few to be drawn: with three of them, drawing seeds along with speakers held the truth in 77 to 81 %
+- **Seeds** are too few to be drawn: with three of them, drawing seeds along with speakers held the truth in 77 to 85 %
   of simulations in which seeds matter. Instead, the variance between seeds is estimated from all arms together, as in
   an analysis of variance with arms and seeds as factors, and each draw adds normal noise of a variance drawn from its
   posterior (so the noise is Student's t). The part of that variance which is only the test's own is taken off first:

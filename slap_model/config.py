@@ -60,7 +60,7 @@ class Text:
 class Loss:
     """Contrastive and masked-autoencoder losses, summed by weight (paper: weight 1 each, 70 % masked)."""
 
-    contrastive: Literal["entailment", "clip", "siglip"] = "entailment"
+    contrastive: Literal["entailment", "clip", "siglip"] = "clip"
     contrastive_weight: float = 1.0
     mae_weight: float = 1.0
     mask: float = 0.7
@@ -79,7 +79,7 @@ class Data:
     lengths: Literal["repeat", "pad", "own"] = "repeat"
     bucket: int = 64  # frames; clips of their own length are cut to a multiple, so that equal ones share a batch
     # "mixed": any caption of the clip's facts; "full": those that say most of them; "short": those that say least.
-    captions: Literal["mixed", "full", "short"] = "mixed"
+    captions: Literal["mixed", "full", "short"] = "full"
     # "shares": the share of each corpus per epoch (paper); "corpus": all corpora equally often; "label": within the
     # shares, a clip with a rare label more often.
     balance: Literal["shares", "corpus", "label"] = "shares"

@@ -37,7 +37,7 @@ class TrainingSet(Dataset[dict[str, Tensor]]):
             self._read_audio_index(manifest)
             self._read_captions(manifest)
         except FileNotFoundError as error:
-            raise ManifestError(f"{error.filename}: named by the manifest but absent") from error
+            raise ManifestError(f"{error.filename or error}: named by the manifest but absent") from error
         rows_of = {name: np.flatnonzero(self.corpus == name) for name in sorted(set(self.corpus))}
         takes = {name: max(1, round(len(rows) * manifest.shares[name])) for name, rows in rows_of.items()}
         if settings.data.balance == "corpus":

@@ -27,7 +27,7 @@ from pipelines.settings import PROJECT
 
 SMALL = {
     "SLAP_SCALE": "0.1",
-    "SLAP_SET": "train.steps=3 train.batch=8 train.log_every=1 train.checkpoint_every=1 encoder.depth=1 encoder.dim=32",
+    "SLAP_SET": "train.steps=3 train.batch=8 train.log_every=1 train.checkpoint_every=1 encoder.depth=1 encoder.dim=48",
     "SLAP_ID_KEY": "test key",
     "SLAP_EMBEDDERS": os.environ["SLAP_EMBEDDERS"],  # of tests/conftest.py: those that cost no time
     "OMP_NUM_THREADS": "1",

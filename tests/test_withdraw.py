@@ -36,7 +36,7 @@ KEY = "test key"
 HASHED = partial(ingest.keyed, KEY.encode())
 SMALL = {
     "SLAP_CONFIG": "demo",
-    "SLAP_SET": "train.steps=2 train.batch=4 train.log_every=1 encoder.depth=1 encoder.dim=32",
+    "SLAP_SET": "train.steps=2 train.batch=4 train.log_every=1 encoder.depth=1 encoder.dim=48",
     "SLAP_ID_KEY": KEY,
     "SLAP_ONLY": "voces,popgen",
     "OMP_NUM_THREADS": "1",

@@ -148,14 +148,18 @@ def test_the_command_estimates_refuses_and_makes(warehouse: Path, monkeypatch: p
     )
 
 
-def test_answers_about_facts_that_nobody_has_any_more_are_found(
-    warehouse: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def paraphrased(warehouse: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The warehouse after a model has answered about both sets of facts."""
     with serving() as server:
         monkeypatch.setenv("SLAP_LLM_MODEL", "m")
         monkeypatch.setenv("SLAP_LLM_URL", server.url)
         assert materialize().success
-    folder = warehouse / "captions"
+    return warehouse
+
+
+def test_answers_about_facts_that_nobody_has_any_more_are_found(paraphrased: Path) -> None:
+    folder = paraphrased / "captions"
     sets = [row[3] for row in ROWS if row[2] == "train"]
     assert strangers(folder, sets) == []
     gone = strangers(folder, sets[1:])
@@ -223,18 +227,12 @@ def test_settings_hold_the_options_but_never_the_key(warehouse: Path) -> None:
         from_environment("demo", environment | {"SLAP_LLM_BUDGET": "3"})
 
 
-def test_a_withdrawal_takes_what_was_said_of_facts_that_nobody_else_has(
-    warehouse: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_withdrawal_takes_what_was_said_of_facts_that_nobody_else_has(paraphrased: Path) -> None:
     from pipelines.withdraw import _Texts
 
-    with serving() as server:
-        monkeypatch.setenv("SLAP_LLM_MODEL", "m")
-        monkeypatch.setenv("SLAP_LLM_URL", server.url)
-        assert materialize().success
-    folder = warehouse / "captions"
+    folder = paraphrased / "captions"
     assert len(list((folder / "paraphrases").glob("*.json"))) == 2
     _Texts(folder, pl.DataFrame({"utt_id": [row[0] for row in ROWS[1:]]})).remove()
     (left,) = (folder / "paraphrases").glob("*.json")
     assert "depression=absent" in left.read_text() and "depression=present" not in left.read_text()
-    assert "depression=present" not in table(warehouse)["used"].explode().to_list()
+    assert "depression=present" not in table(paraphrased)["used"].explode().to_list()

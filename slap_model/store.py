@@ -96,4 +96,14 @@ def _draft(target: Path) -> Path:
 def _abandoned(name: str) -> bool:
     """Whether the process that writes under this name has ended; those of other machines may live."""
     draft = _DRAFT.fullmatch(name)
-    return draft is not None and draft["host"] == _host() and not Path(f"/proc/{draft['pid']}").exists()
+    return draft is not None and draft["host"] == _host() and not _lives(int(draft["pid"]))
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True

@@ -10,13 +10,13 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from pipelines import trainer
+from pipelines import locks, trainer
 from pipelines.settings import PROJECT, Mode, Settings, SettingsError, from_environment
 from slap_model.config import ConfigError
 from slap_model.watch import TooSlowError
@@ -177,11 +177,12 @@ def paraphrase(estimate: bool, over_budget: bool) -> None:
             click.echo(f"[{message['role']}]\n{message['content']}\n")
         click.echo("\n".join(expected.lines()))
         return
-    making.write_templates(settings)
-    try:
-        making.add_paraphrases(settings, options, click.echo, over_budget=over_budget)
-    except (BudgetError, ModelError) as error:
-        raise click.ClickException(str(error)) from error
+    with _at_work(settings, "slap paraphrase", ("captions",)):
+        making.write_templates(settings)
+        try:
+            making.add_paraphrases(settings, options, click.echo, over_budget=over_budget)
+        except (BudgetError, ModelError) as error:
+            raise click.ClickException(str(error)) from error
 
 
 @main.command()
@@ -277,8 +278,9 @@ def ablate(config: str | None, overrides: tuple[str, ...], seeds: int, arms: str
     wanted = [name.strip() for name in arms.split(",") if name.strip()]
     try:
         chosen = ablation.load_arms(file or ablation.ARMS, wanted)
-        judged = ablating.bench(settings, tasks(settings), benchmark_shards(settings))
-        report, failed = ablating.ablate(settings, judged, chosen, seeds, jobs, click.echo)
+        with _at_work(settings, "slap ablate", ("ablations", "manifest")):  # whose manifest it trains on
+            judged = ablating.bench(settings, tasks(settings), benchmark_shards(settings))
+            report, failed = ablating.ablate(settings, judged, chosen, seeds, jobs, click.echo)
     except (ablation.AblationError, ConfigError, ManifestError) as error:
         raise click.ClickException(str(error)) from error
     if report is not None:
@@ -468,7 +470,7 @@ def _said() -> Iterator[None]:
 def withdraw(corpus: str, speaker: str, dry_run: bool, yes: bool) -> None:
     """Remove SPEAKER of CORPUS (the owner's id, or a speaker_id) from everything that runs have made, for good.
 
-    The whole person goes, in all corpora. No run may be going on. A command that was broken off is run again.
+    The whole person goes, in all corpora. It is refused while a run is on. A command that was broken off is run again.
     """
     from pipelines import withdraw as withdrawing
     from pipelines.corpora._base import corpora as recipes
@@ -479,14 +481,15 @@ def withdraw(corpus: str, speaker: str, dry_run: bool, yes: bool) -> None:
     if corpus not in known:
         raise click.ClickException(f"no corpus {corpus!r}; known: {', '.join(known)}")
     try:
-        found = withdrawing.find(settings, corpus, speaker)
-        for line in withdrawing.describe(found):
-            click.echo(line)
-        if dry_run:
-            return
-        if not yes:
-            click.confirm("\nRemove all of this? It cannot be undone", abort=True)
-        row = withdrawing.remove(settings, found)
+        with nullcontext() if dry_run else _at_work(settings, "slap withdraw"):
+            found = withdrawing.find(settings, corpus, speaker)
+            for line in withdrawing.describe(found):
+                click.echo(line)
+            if dry_run:
+                return
+            if not yes:
+                click.confirm("\nRemove all of this? It cannot be undone", abort=True)
+            row = withdrawing.remove(settings, found)
     except withdrawing.UnknownSpeakerError as error:
         gone = withdrawing.row_of(settings, corpus, speaker)
         if gone is None:
@@ -501,6 +504,20 @@ def withdraw(corpus: str, speaker: str, dry_run: bool, yes: bool) -> None:
     click.echo("The next run makes anew what was computed with the speaker, and trains on the shards that are left.")
 
 
+@contextmanager
+def _at_work(settings: Settings, what: str, steps: tuple[str, ...] = ()) -> Iterator[None]:
+    """Keep runs from making the same meanwhile, or say in one line that one is at work; see `pipelines.locks`."""
+    from pipelines import leftovers
+
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locks.held(settings.warehouse, what, steps))
+        except (locks.InUseError, OSError) as error:
+            raise click.ClickException(str(error)) from error
+        leftovers.clear(settings)
+        yield
+
+
 def _settings(mode: Mode | None) -> Settings:
     try:
         return from_environment(mode or ("real" if os.environ.get("SLAP_RAW") else "demo"))
@@ -512,10 +529,11 @@ def _run(mode: Mode) -> None:
     """Run the job of a mode in this process, with Dagster's instance at the project's root."""
     settings = _settings(mode)
     try:
+        locks.refuse(settings.warehouse)  # the run itself takes the lock; what it says when refused is long
         settings.claim()
         if mode == "real":
             trainer.refuse_at_once(settings)
-    except (SettingsError, ConfigError, TooSlowError) as error:
+    except (locks.InUseError, SettingsError, ConfigError, TooSlowError) as error:
         raise click.ClickException(str(error)) from error
     started = time.monotonic()
     click.echo(f"raw corpora: {settings.raw}\nwarehouse:   {settings.warehouse}\nmodel:       {settings.config}\n")
@@ -548,13 +566,14 @@ def _execute(job: str) -> ExecuteInProcessResult:
 
 
 def _failures(result: ExecuteInProcessResult) -> list[tuple[str, str]]:
-    """Step and message of each failure, the innermost cause first."""
+    """Step and message of each failure, its innermost cause; of the run where it could not begin."""
     failures = []
-    for event in result.get_step_failure_events():
-        error = event.step_failure_data.error
+    failed = result.get_step_failure_events() or [result.get_run_failure_event()]
+    for event in failed:
+        error = (event.step_failure_data if event.step_key else event.job_failure_data).error
         while error is not None and error.cause is not None:
             error = error.cause
-        failures.append((event.step_key or "", str(error.message if error else "unknown").strip()))
+        failures.append((event.step_key or "run", str(error.message if error else "unknown").strip()))
     return failures
 
 

@@ -2,11 +2,14 @@
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import cast
 
 import dagster as dg
 
-from pipelines.settings import Mode, Settings, from_environment
+from pipelines import leftovers, locks
+from pipelines.settings import Mode, Settings, SettingsError, from_environment
 
 
 class Slap(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -23,9 +26,43 @@ class Slap(dg.ConfigurableResource):  # type: ignore[type-arg]
         if mode not in ("demo", "real"):
             raise dg.Failure(f"resource slap: mode {mode!r} is neither demo nor real", allow_retries=False)
         own = {"SLAP_RAW": self.raw, "SLAP_WAREHOUSE": self.warehouse, "SLAP_SCALE": str(self.scale or "")}
-        settings = from_environment(cast(Mode, mode), {**os.environ, **{k: v for k, v in own.items() if v}})
-        settings.claim()
-        return settings
+        return from_environment(cast(Mode, mode), {**os.environ, **{k: v for k, v in own.items() if v}})
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["Slap"]:
+        """Hold the steps of the run in its warehouse, so that no other run makes the same, and clear up there.
+
+        Raises:
+            dg.Failure: another run is at work, or the settings or the folder cannot be worked with.
+        """
+        with ExitStack() as stack:
+            if context.run is not None:  # a resource that is set up by hand makes nothing
+                stack.enter_context(at_work(self, context.run))
+            yield self
+
+
+@contextmanager
+def at_work(slap: Slap, run: dg.DagsterRun) -> Iterator[None]:
+    """Hold what a run makes and clear up, or fail in one sentence."""
+    with ExitStack() as stack:
+        try:
+            settings = slap.settings()
+            steps = run.step_keys_to_execute or ()
+            stack.enter_context(locks.held(settings.warehouse, work(run), steps, run.run_id))
+            settings.claim()
+            leftovers.clear(settings)
+        except (locks.InUseError, SettingsError) as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        except OSError as error:
+            raise dg.Failure(f"the warehouse cannot be written to: {error}", allow_retries=False) from error
+        yield
+
+
+def work(run: dg.DagsterRun) -> str:
+    """A run in words: the whole graph, or the assets that it makes."""
+    chosen = sorted(key.to_user_string() for key in run.asset_selection or ())
+    named = ", ".join(chosen[:4]) + (f" and {len(chosen) - 4} more" if len(chosen) > 4 else "")
+    return f"a run of {named or f'the job {run.job_name}'} ({run.run_id[:8]})"
 
 
 def _said(record: logging.LogRecord) -> str:

@@ -27,6 +27,7 @@ from benchmark import transfer
 from pipelines import pitch, schema, withdrawals
 from pipelines import split as splits
 from pipelines.corpora._base import Licence
+from slap_model import store
 
 TABLES = schema.NAMES
 VOCABULARY = ("attributes", "instruments", "words")
@@ -103,7 +104,7 @@ def build(
     if _stored_fingerprint(out) == fingerprint:
         return _report(out, built=False, started=started)
     out.parent.mkdir(parents=True, exist_ok=True)
-    fresh = out.with_name(f"{out.name}.{os.getpid()}.tmp")
+    fresh = store.draft(out)
     _remove(fresh)
     try:
         with duckdb.connect() as con:
@@ -296,9 +297,8 @@ def _assign(con: duckdb.DuckDBPyConnection, split_file: Path, seed: int) -> pl.D
     known = assigned if stored is None else pl.concat([assigned, stored.join(assigned, on="person_id", how="anti")])
     known = known.sort("person_id")
     if stored is None or not known.equals(stored):
-        fresh = split_file.with_name(f"{split_file.name}.{os.getpid()}.tmp")
-        known.write_parquet(fresh)
-        os.replace(fresh, split_file)
+        with store.whole(split_file) as file:
+            known.write_parquet(file)
     return assigned
 
 
@@ -325,9 +325,8 @@ def _keep_transfer_columns(scores: Path) -> None:
     target = scores / ".none" / TRANSFERS.replace("*", "-columns")
     if not target.is_file() or pl.read_parquet_schema(target) != transfer.SCHEMA:
         target.parent.mkdir(parents=True, exist_ok=True)
-        fresh = target.with_name(f"{target.name}.{os.getpid()}.tmp")
-        pl.DataFrame(schema=dict(transfer.SCHEMA)).write_parquet(fresh)
-        os.replace(fresh, target)
+        with store.whole(target) as file:
+            pl.DataFrame(schema=dict(transfer.SCHEMA)).write_parquet(file)
 
 
 def _store_build(
@@ -394,6 +393,16 @@ def _reading(meta_db: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 def _quoted(path: Path) -> str:
     """A path as an SQL string: ATTACH takes no parameters."""
     return "'" + str(path).replace("'", "''") + "'"
+
+
+def sweep(meta_db: Path) -> int:
+    """Remove what builds that were killed left beside ``meta.db``; how many files and folders that were."""
+    beside = f".{meta_db.name}.*.tmp"
+    left = {path.with_suffix("") if path.suffix != ".tmp" else path for path in meta_db.parent.glob(f"{beside}*")}
+    dead = [path for path in left if store.abandoned(path.name)]
+    for path in dead:
+        _remove(path)
+    return len(dead)
 
 
 def _remove(database: Path) -> None:

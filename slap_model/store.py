@@ -2,31 +2,77 @@
 
 A local file is written under a temporary name that says whose it is, and renamed. Object storage has no rename, but
 an object appears under its key only when its upload is complete, so there the final key is written at once.
+
+A URL (``s3://bucket/folder``) is a `upath.UPath`, typed as a path. Its names are joined and taken apart like those of
+a path; its content is asked for here, because here requests are tried again, time-outs are finite, and what stays an
+error becomes a `StoreError`. Credentials and the endpoint come from the environment (``AWS_*``) and nowhere else.
+``SLAP_STORE_TIMEOUT`` (60) is how many seconds a request may be without an answer.
 """
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import re
+import shutil
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import BinaryIO, cast
+from datetime import UTC, datetime, timedelta
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, cast
+from urllib.parse import urlsplit
+
+# Object stores: an object is there whole or not at all. Driver that fsspec needs, and how to get it.
+DRIVERS = {
+    **dict.fromkeys(("s3", "s3a"), ("s3fs", "slap[s3]")),
+    **dict.fromkeys(("gs", "gcs"), ("gcsfs", "gcsfs")),
+    **dict.fromkeys(("az", "abfs", "abfss"), ("adlfs", "adlfs")),
+}
+PART = 16 * 2**20  # bytes of one part of an upload; four are in flight, so an upload takes 64 MiB of memory
+PARTS_AT_ONCE = 4
+TRIES = (
+    5  # of a request that is answered with 500 or 503, or whose connection breaks; waits of 1 s, 2 s, 4 s ... between
+)
+TRIES_OF_A_BODY = 3  # of an answer that breaks off in the middle, and of a request that was tried `TRIES` times
+ABANDONED_AFTER = timedelta(days=1)  # an upload in parts that nobody has completed by then is of a killed writer
 
 _DRAFT = re.compile(r"\..+\.(?P<host>[^.]+)-(?P<pid>\d+)\.tmp")
 
 
+class StoreError(OSError):
+    """Object storage cannot be used as asked; the message names bucket and key, and says what to do."""
+
+
 def place(text: str | Path) -> Path:
-    """A folder or file named by a path or an fsspec URL (``s3://bucket/folder``).
+    """A folder or file named by a path or the URL of an object store.
 
-    A URL gives a `upath.UPath`, which has the methods of a path; it is typed as one.
+    Raises:
+        StoreError: no such kind of store, its driver is not installed, or the URL holds a password.
     """
-    if "://" not in str(text):
+    said = str(text)
+    scheme, separator, rest = said.partition("://")
+    if not separator:
         return Path(text)
-    from upath import UPath
+    if scheme in ("file", "local"):
+        return Path(rest)
+    if "@" in urlsplit(said).netloc:
+        raise StoreError(f"{scheme}://...: a URL with a user or a password in it ends in logs; set AWS_* instead")
+    if scheme not in DRIVERS:
+        raise StoreError(f"{said}: no object store that is known here; give a folder, or {_known()}")
+    if not urlsplit(said).netloc:
+        raise StoreError(f"{said}: no bucket; give {scheme}://<bucket>/<folder>")
+    driver, package = DRIVERS[scheme]
+    try:
+        from upath import UPath
 
-    return cast(Path, UPath(str(text)))
+        url = UPath(said.rstrip("/"), **_options(scheme))
+        _files(cast(Path, url))
+    except ImportError as error:
+        raise StoreError(f"{said}: {driver} is not installed: pip install '{package}'") from error
+    return cast(Path, url)
 
 
 def is_local(path: Path) -> bool:
@@ -34,8 +80,14 @@ def is_local(path: Path) -> bool:
     return isinstance(path, os.PathLike)
 
 
+# --- writing ---
+
+
 def write(target: Path, content: bytes) -> None:
     """Write a file whole or not at all, with the folders above it."""
+    if not is_local(target):
+        _upload(target, content)
+        return
     with whole(target) as file:
         file.write(content)
 
@@ -44,59 +96,213 @@ def write(target: Path, content: bytes) -> None:
 def whole(target: Path) -> Iterator[BinaryIO]:
     """A file to write to, which appears at ``target`` when the block ends without an error."""
     if not is_local(target):
-        with target.open("wb") as file:
-            yield cast(BinaryIO, file)
+        with tempfile.NamedTemporaryFile(prefix="slap-") as scratch:
+            yield cast(BinaryIO, scratch)
+            scratch.flush()
+            _upload(target, Path(scratch.name))
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = _draft(target)
+    unfinished = draft(target)
     try:
-        with draft.open("wb") as file:
+        with unfinished.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        draft.replace(target)
+        unfinished.replace(target)
     finally:
-        draft.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
 
 
 def put(source: Path, target: Path) -> None:
     """Move a finished local file to its place."""
-    with source.open("rb") as content, whole(target) as file:
-        while block := content.read(2**24):
-            file.write(block)
+    copy(source, target)
     source.unlink()
 
 
+def copy(source: Path, target: Path) -> None:
+    """Copy a finished local file to its place."""
+    if not is_local(target):
+        _upload(target, source)
+        return
+    with source.open("rb") as content, whole(target) as file:
+        shutil.copyfileobj(content, file, PART)
+
+
+def remove(path: Path) -> None:
+    """Remove a file; nothing where it is absent."""
+    if is_local(path):
+        path.unlink(missing_ok=True)
+        return
+    with _told(path), _absent_is_fine():
+        _files(path).rm_file(_key(path))
+
+
+def _upload(target: Path, content: bytes | Path) -> None:
+    """One upload to the final key. What does not arrive whole is sent once more, and removed where it stays so."""
+    size = len(content) if isinstance(content, bytes) else content.stat().st_size
+    files, key = _files(target), _key(target)
+    options = {"chunksize": PART, "max_concurrency": PARTS_AT_ONCE} if _is_s3(target) else {}
+    with _told(target):
+        for _ in range(2):
+            if isinstance(content, bytes):
+                files.pipe_file(key, content, **options)
+            else:
+                files.put_file(str(content), key, **options)
+            held = files.info(key)["size"]
+            if held == size:
+                return
+        files.rm_file(key)
+        raise StoreError(f"{target}: {size} bytes were sent and {held} arrived, twice: this store cannot be relied on")
+
+
+# --- reading ---
+
+
 def read(path: Path, offset: int, size: int) -> bytes:
-    """``size`` bytes of a file from ``offset`` on."""
-    with path.open("rb") as file:
-        file.seek(offset)
-        content: bytes = file.read(size)
-        return content
+    """``size`` bytes of a file from ``offset`` on.
+
+    Raises:
+        FileNotFoundError: absent.
+        OSError: it ends before.
+    """
+    content: bytes
+    if is_local(path):
+        with path.open("rb") as file:
+            file.seek(offset)
+            content = file.read(size)
+    elif size == 0:
+        content = b""
+    else:
+        with _told(path):
+            content = _files(path).cat_file(_key(path), start=offset, end=offset + size)
+    if len(content) != size:
+        raise OSError(errno.EIO, f"ends before byte {offset + size}: written again since, or cut", str(path))
+    return content
+
+
+def content(path: Path) -> bytes:
+    """All bytes of a file that fits into memory."""
+    if is_local(path):
+        return path.read_bytes()
+    with _told(path):
+        found: bytes = _files(path).cat_file(_key(path), **({"max_concurrency": 1} if _is_s3(path) else {}))
+        return found
+
+
+def source(path: Path) -> Path | io.BytesIO:
+    """What a reader of Parquet takes: the path where it is local, else the bytes. Files of rows, not of audio."""
+    return path if is_local(path) else io.BytesIO(content(path))
+
+
+@contextmanager
+def here(path: Path) -> Iterator[Path]:
+    """A local file with the content of a file: itself, or a copy that goes with the block."""
+    if is_local(path):
+        yield path
+        return
+    with tempfile.NamedTemporaryFile(prefix="slap-") as scratch:
+        fetch(path, Path(scratch.name))
+        yield Path(scratch.name)
+
+
+def fetch(path: Path, target: Path) -> None:
+    """Copy a file to a local one; a download that breaks off goes on where it stopped."""
+    if is_local(path):
+        shutil.copyfile(path, target)
+        return
+    with _told(path):
+        _files(path).get_file(_key(path), str(target), **({"max_concurrency": 1} if _is_s3(path) else {}))
+    if target.stat().st_size != size(path):
+        raise StoreError(f"{path}: the download is not whole; try again")
+
+
+def exists(path: Path) -> bool:
+    """Whether there is such a file."""
+    if is_local(path):
+        return path.is_file()
+    try:
+        size(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def size(path: Path) -> int:
+    """Bytes of a file; FileNotFoundError where it is absent."""
+    if is_local(path):
+        return path.stat().st_size
+    with _told(path):
+        about = _files(path).info(_key(path))
+    if about["type"] != "file":
+        raise FileNotFoundError(errno.ENOENT, "no such object", str(path))
+    return int(about["size"])
+
+
+def listing(folder: Path, pattern: str = "*") -> list[Path]:
+    """The files of a folder whose path below it is like ``pattern``, by name; none where there is no folder."""
+    if is_local(folder):
+        return sorted(path for path in folder.glob(pattern) if path.is_file())
+    with _told(folder):
+        try:
+            found = _files(folder).find(_key(folder), maxdepth=pattern.count("/") + 1)
+        except FileNotFoundError as error:
+            if _no_bucket(error):
+                raise
+            return []
+    below = sorted(str(name).removeprefix(f"{_key(folder)}/") for name in found)
+    return [folder / name for name in below if PurePosixPath(name).match(pattern)]
+
+
+def check(folder: Path) -> None:
+    """Ask an object store once, so that a run learns at its start that it cannot be used.
+
+    Raises:
+        StoreError: no such bucket, no credentials, no right to list, or no answer.
+    """
+    if not is_local(folder):
+        listing(folder)
+
+
+# --- what killed writers leave ---
 
 
 def sweep(folder: Path) -> int:
-    """Remove what writers that are no more left below a folder; how many files that were."""
-    if not is_local(folder) or not folder.is_dir():
+    """Remove what writers that are no more left below a folder; how many files and uploads that were."""
+    if not is_local(folder):
+        return _sweep_uploads(folder) if _is_s3(folder) else 0
+    if not folder.is_dir():
         return 0
-    left = [path for path in folder.rglob(".*.tmp") if _abandoned(path.name)]
+    left = [path for path in folder.rglob(".*.tmp") if abandoned(path.name)]
     for path in left:
         path.unlink(missing_ok=True)
     return len(left)
+
+
+def _sweep_uploads(folder: Path) -> int:
+    """Give up uploads in parts that were never completed: nobody sees them, but they are stored and paid for."""
+    files, (bucket, _, prefix) = _files(folder), _key(folder).partition("/")
+    with _told(folder):
+        uploads = files.list_multipart_uploads(bucket)
+        oldest = datetime.now(UTC) - ABANDONED_AFTER
+        old = [one for one in uploads if one["Key"].startswith(prefix) and one["Initiated"] < oldest]
+        for one in old:
+            files.abort_mpu(bucket, one["Key"], one["UploadId"])
+    return len(old)
 
 
 def _host() -> str:
     return re.sub(r"[^\w-]", "-", socket.gethostname())
 
 
-def _draft(target: Path) -> Path:
+def draft(target: Path) -> Path:
+    """Where this process writes a local file before it takes its place; `sweep` knows whose it is."""
     return target.with_name(f".{target.name}.{_host()}-{os.getpid()}.tmp")
 
 
-def _abandoned(name: str) -> bool:
+def abandoned(name: str) -> bool:
     """Whether the process that writes under this name has ended; those of other machines may live."""
-    draft = _DRAFT.fullmatch(name)
-    return draft is not None and draft["host"] == _host() and not _lives(int(draft["pid"]))
+    written = _DRAFT.fullmatch(name)
+    return written is not None and written["host"] == _host() and not _lives(int(written["pid"]))
 
 
 def _lives(pid: int) -> bool:
@@ -107,3 +313,98 @@ def _lives(pid: int) -> bool:
     except PermissionError:  # somebody else's
         return True
     return True
+
+
+# --- fsspec ---
+
+
+def _files(path: Path) -> Any:
+    """The file system of a URL, of this process and thread: one that was made before a fork cannot be used after it."""
+    import fsspec
+
+    files = fsspec.filesystem(path.protocol, **path.storage_options)  # type: ignore[attr-defined]
+    files.retries = TRIES_OF_A_BODY  # of s3fs, over botocore's own
+    return files
+
+
+def _key(path: Path) -> str:
+    return str(path.path)  # type: ignore[attr-defined]
+
+
+def _is_s3(path: Path) -> bool:
+    return path.protocol in ("s3", "s3a")  # type: ignore[attr-defined,no-any-return]
+
+
+def _options(scheme: str) -> dict[str, Any]:
+    """How requests are made. Listings are never kept: other processes write, too."""
+    if scheme not in ("s3", "s3a"):
+        return {"use_listings_cache": False}
+    seconds = _timeout()
+    tries = {"mode": "standard", "total_max_attempts": TRIES}
+    config = {"retries": tries, "connect_timeout": min(seconds, 10.0), "read_timeout": seconds}
+    return {"use_listings_cache": False, "config_kwargs": config}
+
+
+def _timeout() -> float:
+    given = os.environ.get("SLAP_STORE_TIMEOUT") or "60"
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 3600:
+        raise StoreError(f"SLAP_STORE_TIMEOUT={given!r} is no number of seconds")
+    return seconds
+
+
+def _known() -> str:
+    return ", ".join(f"{scheme}://" for scheme in DRIVERS)
+
+
+@contextmanager
+def _absent_is_fine() -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        if _no_bucket(error):
+            raise
+
+
+def _no_bucket(error: FileNotFoundError) -> bool:
+    return "bucket does not exist" in str(error)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn what a driver raises into one sentence that says what to do. An absent object stays FileNotFoundError."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except FileNotFoundError as error:
+        if _no_bucket(error):
+            raise StoreError(f"{path}: there is no bucket {_key(path).partition('/')[0]}: make it first") from None
+        raise FileNotFoundError(errno.ENOENT, "no such object", str(path)) from None
+    except Exception as error:
+        why = _why(error)
+        if why is None:
+            raise
+        raise StoreError(f"{path}: {why}") from None
+
+
+def _why(error: Exception) -> str | None:
+    """What to do about an error of a driver, told by the names of its classes: none of them need be installed."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    said = str(error).partition("\n")[0][:300]
+    if kinds & {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}:
+        return "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE)"
+    if "PermissionError" in kinds:
+        return f"refused ({said}): the credentials in AWS_* must be allowed to list, get, put and delete objects there"
+    if kinds & {"EndpointConnectionError", "ConnectTimeoutError", "NoRegionError", "SSLError"}:
+        return f"cannot be reached ({said}): see AWS_ENDPOINT_URL, AWS_DEFAULT_REGION and the network"
+    if kinds & {"ReadTimeoutError", "FSTimeoutError", "TimeoutError"}:
+        return "no answer in time, tried again and again: see the store's health, or raise SLAP_STORE_TIMEOUT"
+    if kinds & {"HTTPClientError", "ClientPayloadError", "IncompleteReadError", "ConnectionError"}:
+        return f"the connection breaks, tried again and again ({said}): see the network and run again"
+    if kinds & {"OSError", "BotoCoreError", "ClientError", "HttpError", "AzureError"}:
+        return f"the store answers with an error, tried again and again where that helps ({said}): run again later"
+    return None

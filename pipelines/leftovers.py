@@ -1,0 +1,28 @@
+"""What a killed process had begun to write: removed when the next one begins to work."""
+
+from __future__ import annotations
+
+from pipelines import warehouse
+from pipelines.settings import Settings
+from slap_model import store
+
+# Folders of the warehouse with products. Raw folders are their owners', and Dagster's its own.
+PRODUCTS = (
+    "tables",
+    "captions",
+    "shards",
+    "manifests",
+    "checkpoints",
+    "embeddings",
+    "predictions",
+    "scores",
+    "reports",
+    "ablations",
+    "collections",
+)
+
+
+def clear(settings: Settings) -> int:
+    """Remove unfinished files whose process has ended; how many that were. Those of the living stay."""
+    places = dict.fromkeys([*(settings.warehouse / name for name in PRODUCTS), settings.shards])
+    return sum(map(store.sweep, places)) + warehouse.sweep(settings.meta_db)

@@ -5,7 +5,10 @@ A file's content decides how it is read, not its name, since corpora hold AIFF n
 - Kay CSL (``.nsp`` and ``.egg`` of the Saarbruecken database) by nspfile,
 - MP4/M4A, bare AAC, and Matroska/WebM by PyAV, from the extra ``slap[m4a]``,
 - WFDB signals of PhysioNet (a ``.dat``, which has no signature, with its ``.hea`` beside it) here,
-- all else (WAV, FLAC, MP3, Ogg Vorbis and Opus, AIFF, SPHERE) by soundfile.
+- all else (WAV, FLAC, MP3, Ogg Vorbis and Opus, AIFF, SPHERE, CAF, RF64, W64) by soundfile.
+
+`convert` makes what is stored: 16 kHz mono 16-bit FLAC. It goes through a recording block by block, so that memory does
+not depend on what a header claims.
 
 What cannot be used raises `AudioError` with a short reason and without the path, so that a caller can count
 reasons; the caller knows the path.
@@ -13,30 +16,84 @@ reasons; the caller knows the path.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
 import soxr
 from numpy.typing import NDArray
 
-Wave = NDArray[np.float32]
-Frames = NDArray[np.float32]  # [frames, channels]
+from pipelines.measure import RATE, Measured, Meter
 
+Wave = NDArray[np.float32]
+Steps = NDArray[np.int16]  # samples in steps of 1 / 32768
+Frames = NDArray[np.float32] | NDArray[np.int16]  # [frames, channels]
+
+LONGEST_S = 4 * 3600.0  # seconds of a recording, or of a cut
+RATES = (4_000, 200_000)  # Hz, least and greatest: no recording of speech lies beyond, only a broken header
+FLAC_LEVEL = 5  # of 0 to 8
+WHOLE_UP_TO = (
+    64 * 2**20
+)  # bytes of a file that is read once into memory, so that hash and samples are of the same bytes
+BLOCK = 2**19  # samples of all channels that are decoded at once
 SILENCE = 2.0 / 32768  # a recording whose samples span less than this, two steps of 16 bits, is silent
 READ_UP_TO_S = 120.0  # a cut of an MP3 that begins earlier is reached by reading: its decoder complains of seeks
 PREROLL_S = 0.5  # MP3 and AAC need the frames before a cut to decode its beginning
+FULL_SCALES = {"PCM_S8": 127 / 128, "PCM_U8": 127 / 128, "ULAW": 32124 / 32768, "ALAW": 32256 / 32768}
 WFDB_TYPES: dict[str, np.dtype[Any]] = {"16": np.dtype("<i2"), "32": np.dtype("<i4")}
 WFDB_FORMAT = re.compile(r"(?P<number>\d+)(?:\+(?P<skip>\d+))?")
 WFDB_GAIN = re.compile(r"(?P<gain>[\d.eE+-]+)(?:\((?P<baseline>-?\d+)\))?(?:/\S*)?")
 
 
 class AudioError(ValueError):
-    """A recording that cannot be used. The message is a short reason without the path."""
+    """A recording that cannot be used. The message is a short reason without the path.
+
+    Attributes:
+        passing: the same file may work another time: it could not be read, or it changed meanwhile.
+    """
+
+    def __init__(self, reason: str, *, passing: bool = False) -> None:
+        super().__init__(reason)
+        self.passing = passing
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A recording as it is stored."""
+
+    flac: bytes  # 16 kHz, mono, 16 bit
+    measured: Measured
+    clipped: int  # stored samples that lay beyond full scale, and are at full scale now
+
+
+def convert(
+    path: Path, *, start_s: float | None = None, end_s: float | None = None, channel: int | None = None
+) -> Converted:
+    """Convert a recording, or a cut of it, to 16 kHz mono 16-bit FLAC, and measure it in the same pass.
+
+    The same samples give the same bytes. Nothing is normalised; what lies beyond full scale is clipped. The frames of a
+    FLAC that is already 16 kHz mono 16 bit are taken as they are, once they have been decoded to the end and agree with
+    their MD5, but none of its tags and pictures, which may name the speaker.
+
+    Args and errors are those of `decode`; a recording or cut of more than `LONGEST_S` is refused as well.
+    """
+    with _opened(path, start_s, end_s) as raw:
+        original = _flac_to_copy(raw) if start_s is None and end_s is None else None
+        with _sound(raw, start_s, end_s, exact=True) as sound:
+            meter = Meter(sound.rate, sound.full_scale, sound.step)
+            steps = _stored(sound, channel, meter)
+            flac = original.copy(steps) if original else _encoded(steps, RATE)
+            return Converted(flac, meter.measured(raw.sha256()), meter.beyond)
 
 
 def load(
@@ -45,7 +102,7 @@ def load(
     start_s: float | None = None,
     end_s: float | None = None,
     channel: int | None = None,
-    rate: int = 16_000,
+    rate: int = RATE,
 ) -> Wave:
     """Read a recording, or a cut of it, as float32 mono at ``rate``.
 
@@ -70,32 +127,15 @@ def decode(
         float32 samples in about [-1, 1] (a lossy codec may overshoot), and their rate in Hz.
 
     Raises:
-        AudioError: the file is missing, empty, a git-lfs pointer, corrupt, silent, holds samples that are not
-            finite, or has no such cut or channel.
+        AudioError: the file is missing, empty, a git-lfs pointer, corrupt, silent, too long, holds samples that are not
+            finite, or has no such cut or channel; or, ``passing``, it could not be read or changed meanwhile.
     """
-    start = start_s or 0.0
-    if start < 0.0 or (end_s is not None and end_s <= start):
-        raise AudioError(f"cut {_span(start, end_s)} is no stretch of time")
-    head = _head(path)
-    if head.startswith(b"FORMDS16"):
-        frames, rate = _read_nsp(path, start, end_s)
-    elif _wants_ffmpeg(head):
-        frames, rate = _read_ffmpeg(path, start, end_s)
-    elif path.suffix.lower() == ".dat" and path.with_suffix(".hea").is_file():
-        frames, rate = _read_wfdb(path, start, end_s)
-    else:
-        frames, rate = _read_soundfile(path, start, end_s)
-    if not len(frames):
-        raise AudioError("no samples")
-    wave = _mono(frames, channel)
-    if not np.isfinite(wave).all():
-        raise AudioError("samples that are not finite")
-    if wave.max() - wave.min() < SILENCE:
-        raise AudioError("silent")
-    return wave, rate
+    with _opened(path, start_s, end_s) as raw, _sound(raw, start_s, end_s, exact=False) as sound:
+        wave = np.concatenate([block.mono for block in _blocks(sound, channel)])
+        return wave.astype(np.float32, copy=False), sound.rate
 
 
-def resample(wave: Wave, rate: int, new_rate: int = 16_000) -> Wave:
+def resample(wave: Wave, rate: int, new_rate: int = RATE) -> Wave:
     """Resample mono samples from ``rate`` to ``new_rate`` Hz, float32 (soxr, high quality)."""
     if rate == new_rate:
         return wave
@@ -115,18 +155,339 @@ def encode_flac(wave: Wave, rate: int) -> bytes:
         raise AudioError("no samples")
     if not np.isfinite(wave).all():
         raise AudioError("samples that are not finite")
-    steps = np.clip(np.round(wave.astype(np.float64) * 32768.0), -32768, 32767).astype(np.int16)
+    return _encoded(iter([_steps(wave)[0]]), rate)
+
+
+# --- from a sound to what is stored ---
+
+
+@dataclass(frozen=True)
+class _Sound:
+    """A recording that is being read."""
+
+    rate: int
+    blocks: Iterator[Frames]
+    full_scale: float = 32767 / 32768  # the greatest sample
+    step: float = 1 / 32768  # between two samples
+
+
+@dataclass(frozen=True)
+class _Block:
+    frames: Frames  # of the channels that are used
+    mono: Frames  # [n]
+    low: float  # least sample of the frames
+    high: float
+
+
+def _blocks(sound: _Sound, channel: int | None) -> Iterator[_Block]:
+    """The blocks of a sound as mono, checked."""
+    heard = 0
+    low = high = 0.0
+    for frames in sound.blocks:
+        used = frames if channel is None else _channel(frames, channel)
+        if not len(used):
+            continue
+        mono = used[:, 0] if used.shape[1] == 1 else used.mean(axis=1, dtype=np.float32)
+        block = _Block(used, np.ascontiguousarray(mono), float(used.min()), float(used.max()))
+        if not (np.isfinite(block.low) and np.isfinite(block.high)):  # both are NaN where a sample is
+            raise AudioError("samples that are not finite")
+        bottom, top = (block.low, block.high) if used.shape[1] == 1 else (float(mono.min()), float(mono.max()))
+        low, high = (min(low, bottom), max(high, top)) if heard else (bottom, top)
+        heard += len(used)
+        if heard > LONGEST_S * sound.rate:
+            raise AudioError(f"longer than {LONGEST_S / 3600:g} hours: give cuts with start_s and end_s")
+        yield block
+    if not heard:
+        raise AudioError("no samples")
+    scale = 32768.0 if mono.dtype == np.int16 else 1.0
+    if high - low < SILENCE * scale:
+        raise AudioError("silent")
+
+
+def _channel(frames: Frames, channel: int) -> Frames:
+    channels = frames.shape[1]
+    if not 0 <= channel < channels:
+        raise AudioError(f"channel {channel} asked of a recording with {channels} (0 is the first)")
+    return frames[:, channel : channel + 1]
+
+
+def _stored(sound: _Sound, channel: int | None, meter: Meter) -> Iterator[Steps]:
+    """What is stored of a sound, block by block, and measured on its way."""
+    stream = None if sound.rate == RATE else soxr.ResampleStream(sound.rate, RATE, 1, dtype="float32", quality="HQ")
+    for block in _blocks(sound, channel):
+        meter.native(block.frames, block.mono, block.low, block.high)
+        steps, beyond = _steps(stream.resample_chunk(block.mono) if stream else block.mono)
+        meter.stored(steps, beyond)
+        yield steps
+    if stream:
+        steps, beyond = _steps(stream.resample_chunk(np.zeros(0, np.float32), last=True))
+        meter.stored(steps, beyond)
+        yield steps
+    if not meter.stored_samples:
+        raise AudioError("no samples")
+
+
+def _steps(wave: Frames) -> tuple[Steps, int]:
+    """16-bit samples, to the nearest, and how many lay beyond full scale and were clipped."""
+    if wave.dtype == np.int16:
+        return wave.astype(np.int16, copy=False), 0
+    scaled = wave * np.float32(32768.0)  # exact: only the exponent changes
+    np.rint(scaled, out=scaled)
+    beyond = 0
+    if scaled.size and (scaled.max() > 32767.0 or scaled.min() < -32768.0):
+        beyond = int(np.count_nonzero((scaled > 32767.0) | (scaled < -32768.0)))
+        np.clip(scaled, -32768.0, 32767.0, out=scaled)
+    return scaled.astype(np.int16), beyond
+
+
+def _encoded(steps: Iterator[Steps], rate: int) -> bytes:
     buffer = io.BytesIO()
-    soundfile.write(buffer, steps, rate, format="FLAC", subtype="PCM_16")
+    level = FLAC_LEVEL / 8
+    with _SoundFile(buffer, "w", rate, 1, "PCM_16", format="FLAC", compression_level=level) as file:
+        for block in steps:
+            file.write(block)
     return buffer.getvalue()
 
 
-# --- readers: each returns [frames, channels] of the cut, and the rate ---
+# --- a FLAC whose frames are taken as they are ---
 
 
-def _read_soundfile(path: Path, start_s: float, end_s: float | None) -> tuple[Frames, int]:
+@dataclass(frozen=True)
+class _Flac:
+    """Where the audio of a FLAC lies."""
+
+    raw: _Raw
+    streaminfo: bytes
+    frames_at: int
+
+    def copy(self, steps: Iterator[Steps]) -> bytes:
+        """The FLAC without any metadata but its STREAMINFO, once all its samples have been decoded and agree."""
+        digest, samples = hashlib.md5(usedforsecurity=False), 0
+        for block in steps:
+            digest.update(block.astype("<i2", copy=False).tobytes())
+            samples += len(block)
+        if digest.digest() != self.streaminfo[18:34] or samples != _bits(self.streaminfo, 108, 36):
+            raise AudioError("not audio or corrupt: FLAC whose samples are not those that its header promises")
+        copied = io.BytesIO()
+        copied.write(b"fLaC\x80\x00\x00\x22" + self.streaminfo)  # the last metadata block, of 34 bytes
+        self.raw.file.seek(self.frames_at)
+        shutil.copyfileobj(self.raw.file, copied, 2**20)
+        return copied.getvalue()
+
+
+def _flac_to_copy(raw: _Raw) -> _Flac | None:
+    """A FLAC that can be stored as it is: 16 kHz, mono, 16 bit, with an MD5, and nothing behind its last frame."""
+    if not raw.head.startswith(b"fLaC"):
+        return None
+    file, at, last, streaminfo = raw.file, 4, False, b""
+    while not last:  # RFC 9639, section 8
+        file.seek(at)
+        header = file.read(4)
+        if len(header) < 4:
+            return None
+        last, kind, size = bool(header[0] & 0x80), header[0] & 0x7F, int.from_bytes(header[1:])
+        if kind == 0:
+            streaminfo = file.read(size)
+        at += 4 + size
+    if len(streaminfo) != 34 or not any(streaminfo[18:]) or not _bits(streaminfo, 108, 36):
+        return None
+    form = (_bits(streaminfo, 80, 20), _bits(streaminfo, 100, 3) + 1, _bits(streaminfo, 103, 5) + 1)
+    if form != (RATE, 1, 16) or not _ends_with_a_frame(raw, at, _bits(streaminfo, 16, 16)):
+        return None
+    return _Flac(raw, streaminfo, at)
+
+
+def _ends_with_a_frame(raw: _Raw, frames_at: int, samples: int) -> bool:
+    """Whether the last byte of a FLAC is that of a frame: behind it may stand an ID3 tag with a name."""
+    longest = 4 * samples + 64  # bytes of a frame of 16-bit samples, generously
+    begin = max(frames_at, raw.size - longest)
+    raw.file.seek(begin)
+    tail = raw.file.read(longest)
+    at = tail.find(b"\xff")
+    while at >= 0:
+        header = tail[at : at + 16]
+        if len(header) > 5 and header[1] in (0xF8, 0xF9) and _crc16(tail[at:]) == 0:
+            return True
+        at = tail.find(b"\xff", at + 1)
+    return False
+
+
+def _crc16(content: bytes) -> int:
+    """CRC of a FLAC frame (x^16 + x^15 + x^2 + 1); 0 over frames that end with theirs. Halves are joined pairwise."""
+    crcs = _append_zeros(0)[np.frombuffer(content, np.uint8).astype(np.uint16) << 8]
+    level = 0
+    while len(crcs) > 1:
+        if len(crcs) % 2:
+            crcs = np.concatenate([np.zeros(1, np.uint16), crcs])  # zeros in front change nothing
+        crcs = _append_zeros(level)[crcs[::2]] ^ crcs[1::2]
+        level += 1
+    return int(crcs[0])
+
+
+@cache
+def _append_zeros(level: int) -> NDArray[np.uint16]:
+    """[65536] the CRC after 2 ** level more bytes that are zero, of each CRC before them."""
+    if level:
+        half = _append_zeros(level - 1)
+        return half[half]
+    crcs = np.arange(65536)
+    for _ in range(8):
+        crcs = (crcs << 1) ^ np.where(crcs & 0x8000, 0x18005, 0)
+    return crcs.astype(np.uint16)
+
+
+def _bits(content: bytes, at: int, count: int) -> int:
+    """A number of ``count`` bits, ``at`` bits from the beginning, big-endian."""
+    return (int.from_bytes(content) >> (8 * len(content) - at - count)) & ((1 << count) - 1)
+
+
+# --- files ---
+
+
+class _Tape:
+    """A file as the decoders' C code reads it: it never raises, and keeps the error that it met."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.error: OSError | None = None
+        self._file = file
+
+    def read(self, count: int = -1) -> bytes:
+        try:
+            return self._file.read(count)
+        except OSError as error:
+            self.error = error
+            return b""
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            return int(self._file.readinto(buffer))  # type: ignore[attr-defined]
+        except OSError as error:
+            self.error = error
+            return 0
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError, OverflowError):  # a broken file points before its beginning
+            return self._file.tell()
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+@dataclass(frozen=True)
+class _Raw:
+    """A file that is being read."""
+
+    path: Path
+    head: bytes
+    file: _Tape
+    size: int
+    changed: int  # nanoseconds
+    content: bytes | None  # all of it, where it was read into memory
+
+    def sha256(self) -> str:
+        if self.content is not None:
+            return hashlib.sha256(self.content).hexdigest()
+        return _file_sha256(self.path, self.size, self.changed)
+
+
+@contextmanager
+def _opened(path: Path, start_s: float | None, end_s: float | None) -> Iterator[_Raw]:
+    """A file that may be audio, read into memory where all of it is wanted and it is not large."""
+    start = start_s or 0.0
+    if start < 0.0 or (end_s is not None and end_s <= start):
+        raise AudioError(f"cut {_span(start, end_s)} is no stretch of time")
     try:
-        with soundfile.SoundFile(path) as file:
+        before = path.stat()
+        if not stat.S_ISREG(before.st_mode):
+            raise AudioError("not a file")
+        with path.open("rb") as file:
+            whole = start_s is None and end_s is None and before.st_size <= WHOLE_UP_TO
+            content = file.read(before.st_size + 1) if whole else None
+            head = content[:1024] if content is not None else file.read(1024)
+            tape = _Tape(io.BytesIO(content) if content is not None else file)
+            _check_head(head)
+            raw = _Raw(path, head, tape, before.st_size, before.st_mtime_ns, content)
+            try:
+                yield raw
+            except AudioError as error:
+                _check_unchanged(raw)
+                raise error
+            _check_unchanged(raw)
+    except FileNotFoundError as error:
+        raise AudioError("file not found") from error
+    except OSError as error:  # no permission, a server that is gone, a broken disk
+        raise AudioError(f"cannot be read: {error.strerror}", passing=True) from error
+
+
+def _check_head(head: bytes) -> None:
+    if not head:
+        raise AudioError("empty file")
+    if head.startswith(b"version https://git-lfs"):
+        raise AudioError("git-lfs pointer instead of the recording: run git lfs pull in the corpus folder")
+    if head.startswith(b"NIST_1A") and b"shorten" in head:
+        raise AudioError("SPHERE compressed by shorten: unpack the corpus with sph2pipe or w_decode")
+
+
+def _check_unchanged(raw: _Raw) -> None:
+    """Raise what the decoder could not know: an error of the disk, or that somebody wrote into the file."""
+    if raw.file.error:
+        raise raw.file.error
+    after = raw.path.stat()
+    if (after.st_size, after.st_mtime_ns) != (raw.size, raw.changed) or len(raw.content or b"") not in (0, raw.size):
+        raise AudioError(f"changed while it was read: {raw.size} bytes, then {after.st_size}", passing=True)
+
+
+@lru_cache(maxsize=4096)
+def _file_sha256(path: Path, size: int, changed: int) -> str:
+    """Hash of a file's bytes, computed once for all cuts of a file that does not change."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# --- readers: each reads the cut [start_s, end_s) ---
+
+
+@contextmanager
+def _sound(raw: _Raw, start_s: float | None, end_s: float | None, exact: bool) -> Iterator[_Sound]:
+    """The cut of a file.
+
+    Args:
+        raw: the file.
+        start_s: beginning of the cut.
+        end_s: end of the cut.
+        exact: give int16 where the file holds it at 16 kHz and in one channel.
+    """
+    if raw.head.startswith(b"FORMDS16"):
+        reader = _nsp(raw, start_s or 0.0, end_s)
+    elif _wants_ffmpeg(raw.head):
+        reader = _ffmpeg(raw, start_s or 0.0, end_s)
+    elif raw.path.suffix.lower() == ".dat" and raw.path.with_suffix(".hea").is_file():
+        reader = _wfdb(raw, start_s or 0.0, end_s)
+    else:
+        reader = _soundfile(raw, start_s or 0.0, end_s, exact)
+    raw.file.seek(0)
+    with reader as sound:
+        if not RATES[0] <= sound.rate <= RATES[1]:
+            raise AudioError(f"rate of {sound.rate} Hz: only {RATES[0]} to {RATES[1]} Hz are read")
+        yield sound
+
+
+class _SoundFile(soundfile.SoundFile):  # type: ignore[misc]
+    """Without the seek that soundfile makes after every read and write.
+
+    An MP3 read in blocks with these seeks is not the MP3 read at once: each may lose or repeat samples.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+@contextmanager
+def _soundfile(raw: _Raw, start_s: float, end_s: float | None, exact: bool) -> Iterator[_Sound]:
+    try:
+        with _SoundFile(raw.file) as file:
             rate = int(file.samplerate)
             start, end = _bounds(start_s, end_s, rate, int(file.frames))
             lead = min(start, round((PREROLL_S if start > READ_UP_TO_S * rate else READ_UP_TO_S) * rate))
@@ -134,38 +495,65 @@ def _read_soundfile(path: Path, start_s: float, end_s: float | None) -> tuple[Fr
                 lead = 0
             if start > lead:
                 file.seek(start - lead)
-            return file.read(lead + end - start, dtype="float32", always_2d=True)[lead:], rate
+            whole_steps = exact and file.subtype == "PCM_16" and rate == RATE and file.channels == 1
+            scale = FULL_SCALES.get(file.subtype, 32767 / 32768)
+            step = 1 / 128 if file.subtype in ("PCM_S8", "PCM_U8") else 1 / 32768
+            yield _Sound(rate, _soundfile_blocks(file, lead, end - start, whole_steps), scale, step)
     except soundfile.LibsndfileError as error:
         raise AudioError(f"not audio or corrupt: {_detail(error)}") from error
 
 
-def _read_nsp(path: Path, start_s: float, end_s: float | None) -> tuple[Frames, int]:
+def _soundfile_blocks(file: _SoundFile, lead: int, count: int, whole_steps: bool) -> Iterator[Frames]:
+    """``count`` frames after ``lead`` that are read and dropped."""
+    most, left = max(1, BLOCK // int(file.channels)), lead + count
+    while left > 0:
+        frames = file.read(min(most, left), dtype="int16" if whole_steps else "float32", always_2d=True)
+        if not len(frames):
+            break
+        left -= len(frames)
+        yield frames[lead:]
+        lead = max(0, lead - len(frames))
+    if left > 0 and not file.subtype.startswith("MPEG"):  # an MP3 may have no count of its frames, only an estimate
+        raise AudioError("not audio or corrupt: it ends before its header says")
+
+
+@contextmanager
+def _nsp(raw: _Raw, start_s: float, end_s: float | None) -> Iterator[_Sound]:
     import nspfile
 
+    if raw.size > WHOLE_UP_TO:
+        raise AudioError(f"Kay CSL file of {raw.size} bytes: only up to {WHOLE_UP_TO} are read")
     try:
-        rate, samples = nspfile.read(str(path))[:2]
-    except (ValueError, RuntimeError) as error:  # a bad chunk, or samples that do not fit the header
+        rate, samples = nspfile.read(str(raw.path))[:2]
+    except (ValueError, RuntimeError, IndexError, MemoryError) as error:  # a bad chunk, or samples unlike the header
         raise AudioError("not audio or corrupt: broken Kay CSL file") from error
     start, end = _bounds(start_s, end_s, rate, len(samples))
-    return samples[start:end].astype(np.float32) / 32768.0, int(rate)
+    yield _Sound(int(rate), iter([samples[start:end].astype(np.float32) / np.float32(32768.0)]))
 
 
-def _read_wfdb(path: Path, start_s: float, end_s: float | None) -> tuple[Frames, int]:
+@contextmanager
+def _wfdb(raw: _Raw, start_s: float, end_s: float | None) -> Iterator[_Sound]:
     """A WFDB record of one segment, whose signals lie interleaved in one file of format 16 or 32.
 
     The header's gain is believed where it makes the full scale of the samples about 1; other units (and the
     default gain of WFDB, 200 steps a millivolt) say nothing about loudness, and full scale becomes 1.
     """
-    header = _wfdb_header(path)
-    width = header.sample.itemsize * len(header.scales)
-    frames = (path.stat().st_size - header.skip) // width
+    header = _wfdb_header(raw.path)
+    frames = (raw.size - header.skip) // header.width
     if frames < header.frames:
         raise AudioError(f"not audio or corrupt: {frames} of the {header.frames} frames that its header promises")
     start, end = _bounds(start_s, end_s, header.rate, frames)
-    count, offset = (end - start) * len(header.scales), header.skip + start * width
-    steps = np.fromfile(path, header.sample, count, offset=offset).reshape(-1, len(header.scales))
+    yield _Sound(header.rate, _wfdb_blocks(raw, header, start, end))
+
+
+def _wfdb_blocks(raw: _Raw, header: _WfdbHeader, start: int, end: int) -> Iterator[Frames]:
     zeros, units = np.array(header.scales).T
-    return ((steps - zeros) * units).astype(np.float32), header.rate
+    most = max(1, BLOCK // len(header.scales))
+    raw.file.seek(header.skip + start * header.width)
+    for at in range(start, end, most):
+        content = raw.file.read(min(most, end - at) * header.width)
+        steps = np.frombuffer(content, header.sample).reshape(-1, len(header.scales))
+        yield ((steps - zeros) * units).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -175,6 +563,11 @@ class _WfdbHeader:
     sample: np.dtype[Any]
     skip: int  # bytes before the first sample
     scales: list[tuple[float, float]]  # of each signal: the step that is zero, and the size of a step
+
+    @property
+    def width(self) -> int:
+        """Bytes of a frame."""
+        return self.sample.itemsize * len(self.scales)
 
 
 def _wfdb_header(path: Path) -> _WfdbHeader:
@@ -208,30 +601,31 @@ def _wfdb_scale(signal: list[str], full_scale: float) -> tuple[float, float]:
     return float(zero), 1.0 / gain
 
 
-def _read_ffmpeg(path: Path, start_s: float, end_s: float | None) -> tuple[Frames, int]:
+@contextmanager
+def _ffmpeg(raw: _Raw, start_s: float, end_s: float | None) -> Iterator[_Sound]:
     try:
         import av
     except ImportError as error:
-        raise AudioError("AAC needs PyAV: pip install 'slap[m4a]'") from error
+        raise AudioError("AAC needs PyAV: pip install 'slap[m4a]'", passing=True) from error
     try:
-        with av.open(str(path)) as container:
+        with av.open(raw.file) as container:
             if not container.streams.audio:
                 raise AudioError("no sound in this file")
-            return _cut_of_stream(av, container, start_s, end_s)
+            rate = int(container.streams.audio[0].codec_context.sample_rate)
+            yield _Sound(rate, _ffmpeg_blocks(av, container, rate, start_s, end_s))
     except av.FFmpegError as error:
         raise AudioError(f"not audio or corrupt: {error.strerror}") from error
 
 
-def _cut_of_stream(av: Any, container: Any, start_s: float, end_s: float | None) -> tuple[Frames, int]:
+def _ffmpeg_blocks(av: Any, container: Any, rate: int, start_s: float, end_s: float | None) -> Iterator[Frames]:
     """Decode from a little before the cut to its end."""
     stream = container.streams.audio[0]
-    rate = int(stream.codec_context.sample_rate)
     first, last = round(start_s * rate), None if end_s is None else round(end_s * rate)
     if start_s > PREROLL_S:
         container.seek(int((start_s - PREROLL_S) / stream.time_base), stream=stream)
     planar = av.AudioResampler(format="fltp")
-    pieces: list[Frames] = []
-    reached = 0
+    pieces: list[Wave] = []
+    reached = waiting = 0
     for frame in container.decode(stream):
         at = round(float(frame.time) * rate)
         for part in planar.resample(frame):
@@ -239,30 +633,19 @@ def _cut_of_stream(av: Any, container: Any, start_s: float, end_s: float | None)
             reached = at + len(samples)
             begin = max(0, first - at)
             pieces.append(samples[begin : None if last is None else max(begin, last - at)])
+            waiting += pieces[-1].size
+        if waiting >= BLOCK:
+            yield np.concatenate(pieces)
+            pieces, waiting = [], 0
         if last is not None and reached >= last:
             break
     if start_s and first >= reached:
         raise AudioError(f"cut {_span(start_s, end_s)} lies after the end at {reached / rate:.1f} s")
-    return np.concatenate(pieces) if pieces else np.zeros((0, 1), np.float32), rate
+    if pieces:
+        yield np.concatenate(pieces)
 
 
 # --- small parts ---
-
-
-def _head(path: Path) -> bytes:
-    """The first bytes of a file that may be audio."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(64)
-    except FileNotFoundError as error:
-        raise AudioError("file not found") from error
-    except OSError as error:  # a folder, or no permission
-        raise AudioError(f"cannot be opened: {error.strerror}") from error
-    if not head:
-        raise AudioError("empty file")
-    if head.startswith(b"version https://git-lfs"):
-        raise AudioError("git-lfs pointer instead of the recording: run git lfs pull in the corpus folder")
-    return head
 
 
 def _detail(error: soundfile.LibsndfileError) -> str:
@@ -288,12 +671,3 @@ def _bounds(start_s: float, end_s: float | None, rate: int, frames: int) -> tupl
 
 def _span(start_s: float, end_s: float | None) -> str:
     return f"{start_s:.1f}-{'end' if end_s is None else f'{end_s:.1f} s'}"
-
-
-def _mono(frames: Frames, channel: int | None) -> Wave:
-    channels = frames.shape[1]
-    if channel is None:
-        return frames[:, 0].copy() if channels == 1 else frames.mean(axis=1, dtype=np.float32)
-    if not 0 <= channel < channels:
-        raise AudioError(f"channel {channel} asked of a recording with {channels} (0 is the first)")
-    return frames[:, channel].copy()

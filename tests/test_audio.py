@@ -116,7 +116,7 @@ def test_a_missing_file_a_folder_and_an_empty_file(tmp_path: Path) -> None:
     (tmp_path / "empty.wav").touch()
     assert reason(tmp_path / "no.wav") == "file not found"
     assert reason(tmp_path / "empty.wav") == "empty file"
-    assert reason(tmp_path) == "cannot be opened: Is a directory"
+    assert reason(tmp_path) == "not a file"
 
 
 def test_a_git_lfs_pointer_is_named_as_one(tmp_path: Path) -> None:

@@ -1,0 +1,150 @@
+"""What a recording is like, measured while it is converted: block by block, in one pass.
+
+The numbers are columns of the warehouse, because they are confounds: a corpus whose patients were recorded by telephone
+and whose controls were not is told apart by bandwidth alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+RATE = 16_000  # Hz, of the stored audio
+VAD_FRAME = 480  # samples: 30 ms, the longest that WebRTC's VAD takes
+VAD_MODE = 2  # of 0 (calls most things speech) to 3
+RESOLUTION = 31.25  # Hz, of the spectra of the bandwidth
+SPECTRA = 64  # of a block, evenly spread
+STEP = 250.0  # Hz, of the bandwidth
+ABOVE_NOISE = 10.0  # power over the noise of rounding that counts as carried
+SILENT = 1e-12  # power that counts as none: -120 dBFS
+
+Samples = NDArray[np.float32] | NDArray[np.int16]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a recording, or the cut of it that is stored, is like."""
+
+    seconds: float  # of the stored audio
+    native_rate: int  # Hz, before resampling
+    raw_sha256: str  # of the raw file's bytes
+    samples_sha256: str  # of the stored samples, 16 bit, little-endian
+    bandwidth: float  # Hz, at the native rate: the highest frequency that carries energy
+    clipping: float  # share of native samples at full scale
+    level: float  # dBFS, root mean square of the stored audio
+    speech: float  # share of the stored audio that a voice activity detector calls speech
+
+
+class Meter:
+    """Measures a recording from its blocks. One meter is for one recording and one thread."""
+
+    def __init__(self, rate: int, full_scale: float, step: float) -> None:
+        """Begin.
+
+        Args:
+            rate: native rate, Hz.
+            full_scale: the greatest value a native sample can have, of 1.
+            step: distance of two native samples, of 1.
+        """
+        import webrtcvad
+
+        self.rate = rate
+        self.full_scale = full_scale
+        self.samples = 0
+        self.clipped = 0
+        self.stored_samples = 0
+        self.beyond = 0  # stored samples that were clipped
+        self._noise = step**2 / 12  # variance of rounding, which is white
+        self._spectrum = np.zeros(_fft(rate) // 2 + 1)
+        self._spectra = 0
+        self._digest = hashlib.sha256()
+        self._energy = 0.0
+        self._vad = webrtcvad.Vad(VAD_MODE)
+        self._waiting = b""
+        self._frames = 0
+        self._speech = 0
+
+    def native(self, frames: Samples, mono: Samples, low: float, high: float) -> None:
+        """Take a block at the native rate: [n, channels] that are used, their mono [n], and their least and greatest.
+
+        int16 samples are steps of 1 / 32768.
+        """
+        scale = 32768.0 if mono.dtype == np.int16 else 1.0
+        top = self.full_scale * scale
+        self.samples += frames.size
+        if high >= top or low <= -top:
+            self.clipped += int(np.count_nonzero((frames >= top) | (frames <= -top)))
+        self._spectra_of(mono, scale)
+
+    def stored(self, steps: NDArray[np.int16], beyond: int) -> None:
+        """Take a block as it is stored: 16 kHz, 16 bit; and how many of its samples were clipped."""
+        self.beyond += beyond
+        content = steps.astype("<i2", copy=False).tobytes()
+        self._digest.update(content)
+        self.stored_samples += len(steps)
+        wide = steps.astype(np.float64)  # squares and their sums stay exact, whatever the order of summing
+        self._energy += float(np.einsum("i,i->", wide, wide))
+        self._hear(self._waiting + content if self._waiting else content)
+
+    def measured(self, raw_sha256: str) -> Measured:
+        """All of it, once the last block is taken."""
+        if not self._frames:
+            self._hear(self._waiting.ljust(2 * VAD_FRAME, b"\0"))
+        power = self._energy / 32768.0**2 / max(1, self.stored_samples)
+        return Measured(
+            seconds=self.stored_samples / RATE,
+            native_rate=self.rate,
+            raw_sha256=raw_sha256,
+            samples_sha256=self._digest.hexdigest(),
+            bandwidth=self._bandwidth(),
+            clipping=self.clipped / max(1, self.samples),
+            level=round(10 * math.log10(power + SILENT), 2),
+            speech=self._speech / self._frames,
+        )
+
+    def _hear(self, content: bytes) -> None:
+        size = 2 * VAD_FRAME
+        end = len(content) - len(content) % size
+        is_speech = self._vad.is_speech
+        self._speech += sum(is_speech(content[at : at + size], RATE) for at in range(0, end, size))
+        self._frames += end // size
+        self._waiting = content[end:]
+
+    def _spectra_of(self, mono: Samples, scale: float) -> None:
+        length = _fft(self.rate)
+        hop = max(length // 2, len(mono) // SPECTRA)
+        padded = mono if len(mono) >= length else np.pad(mono, (0, length - len(mono)))
+        frames = np.lib.stride_tricks.sliding_window_view(padded, length)[::hop]
+        window = _window(length)
+        from scipy.fft import rfft
+
+        spectra = rfft(frames * (window / np.float32(scale)), axis=1)
+        self._spectrum += (spectra.real**2 + spectra.imag**2).sum(axis=0) / np.square(window).sum()
+        self._spectra += len(frames)
+
+    def _bandwidth(self) -> float:
+        carries = np.flatnonzero(self._spectrum > ABOVE_NOISE * self._noise * max(1, self._spectra))
+        hertz = float(carries[-1]) * self.rate / _fft(self.rate) if len(carries) else 0.0
+        return min(self.rate / 2, STEP * round(hertz / STEP))
+
+
+def _fft(rate: int) -> int:
+    """Samples of a spectrum."""
+    from scipy.fft import next_fast_len
+
+    return int(next_fast_len(round(rate / RESOLUTION), real=True))
+
+
+@cache
+def _window(length: int) -> NDArray[np.float32]:
+    """Blackman-Harris, whose side lobes lie 92 dB down: loud speech does not leak over the cut of a low-pass."""
+    from scipy.signal import get_window
+
+    window: Any = get_window("blackmanharris", length)
+    return np.asarray(window, dtype=np.float32)

@@ -1,29 +1,153 @@
-"""Run units of work here. A unit is a pure function of its arguments, so it may run anywhere, in any order."""
+"""Run units of work: here, in a process for each core, or on a Ray cluster.
+
+A unit is a pure function of its arguments, so it may run anywhere, in any order, and again when it was lost.
+``SLAP_ENGINE`` is ``local`` (default) or ``ray``; ``SLAP_WORKERS`` is how many units run at a time (default: one for
+each core, here or of the cluster).
+"""
 
 from __future__ import annotations
 
+import atexit
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import TypeVar
+import queue
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from tqdm import tqdm
+
+from pipelines.guard import MEMORY, Guard, Work
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
 
+ENGINES = ("local", "ray")
+AHEAD = 4  # units that wait for each worker, so that a slow one does not stop the others
+TELL_EVERY_S = 30.0
 
-def run(work: Callable[[Unit], Result], units: Sequence[Unit], label: str) -> list[Result]:
-    """Results in the order of ``units``, with a progress bar.
 
-    Threads do, because the codecs release the interpreter's lock while they decode, resample and encode.
-    The first exception is raised after the units in flight have ended.
+class EngineError(ValueError):
+    """An engine that cannot be used; the message says what to set."""
+
+
+def run(
+    work: Work[Unit, Result],
+    units: Iterable[Unit],
+    *,
+    total: int,
+    label: str,
+    log: Callable[[str], object] | None = None,
+    memory: int | None = MEMORY,
+    workers: int | None = None,
+) -> Iterator[Result]:
+    """Results in the order of ``units``, which are drawn as they are needed.
+
+    Args:
+        work: a function that its module has under its name; it gets a unit and a note (see `pipelines.guard`).
+        units: anything that can be pickled.
+        total: how many units there are.
+        label: of the progress bar.
+        log: is told now and then how far it is.
+        memory: bytes that a worker may allocate; None: what the machine has.
+        workers: at a time; None: `SLAP_WORKERS`, or one for each core.
+
+    Raises:
+        EngineError: ``SLAP_ENGINE`` or ``SLAP_WORKERS`` cannot be used.
+        Exception: the first one that ``work`` raised; the units in flight are given up.
     """
-    if not units:
-        return []
-    with ThreadPoolExecutor(max_workers=min(len(units), os.cpu_count() or 1)) as pool:
-        futures = {pool.submit(work, unit): number for number, unit in enumerate(units)}
-        for _ in tqdm(as_completed(futures), total=len(units), desc=label, leave=False):
-            pass
-    results = {number: future.result() for future, number in futures.items()}
-    return [results[number] for number in range(len(units))]
+    engine = _engine()
+    started = told = time.monotonic()
+    results = engine(work, units, workers or workers_wanted(), memory)
+    for done, result in enumerate(tqdm(results, total=total, desc=label, leave=False), 1):
+        now = time.monotonic()
+        if log is not None and now - told >= TELL_EVERY_S:
+            left = (now - started) / done * (total - done)
+            log(f"{label}: {done} of {total}, about {left / 60:.0f} min left")
+            told = now
+        yield result
+
+
+def _engine() -> Callable[..., Iterator[Any]]:
+    if engine_name() == "ray":
+        from pipelines import ray_engine
+
+        return ray_engine.run
+    return _local
+
+
+def engine_name() -> str:
+    """``SLAP_ENGINE``; raises `EngineError` where there is none of that name."""
+    name = os.environ.get("SLAP_ENGINE") or ENGINES[0]
+    if name not in ENGINES:
+        raise EngineError(f"SLAP_ENGINE={name!r}: known are {', '.join(ENGINES)}")
+    return name
+
+
+def workers_wanted() -> int | None:
+    """``SLAP_WORKERS``; None where it is not set."""
+    given = os.environ.get("SLAP_WORKERS")
+    if not given:
+        return None
+    if not given.isdecimal() or int(given) < 1:
+        raise EngineError(f"SLAP_WORKERS={given!r} is no number of workers")
+    return int(given)
+
+
+def in_order(submit: Callable[[Unit], Future[Result]], units: Iterable[Unit], in_flight: int) -> Iterator[Result]:
+    """Results in the order of the units, of which only so many are in flight."""
+    waiting: deque[Future[Result]] = deque()
+    for unit in units:
+        waiting.append(submit(unit))
+        if len(waiting) >= in_flight:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+# --- here ---
+
+_idle: dict[
+    int | None, list[Guard]
+] = {}  # by memory: children are kept for the next run, since each takes a second to start
+
+
+def _local(
+    work: Work[Unit, Result], units: Iterable[Unit], workers: int | None, memory: int | None
+) -> Iterator[Result]:
+    workers = workers or os.cpu_count() or 1
+    kept = _idle.pop(memory, [])
+    guards = [*kept, *(Guard(memory) for _ in range(workers - len(kept)))]
+    free: queue.SimpleQueue[Guard] = queue.SimpleQueue()
+    for guard in guards[:workers]:
+        free.put(guard)
+
+    def one(unit: Unit) -> Result:
+        guard = free.get()
+        try:
+            return guard.run(work, unit)
+        finally:
+            free.put(guard)
+
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="unit")
+    try:
+        yield from in_order(lambda unit: pool.submit(one, unit), units, workers * AHEAD)
+    except BaseException:
+        _close(guards)
+        raise
+    else:
+        _idle.setdefault(memory, []).extend(guards)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _close(guards: Iterable[Guard]) -> None:
+    for guard in guards:
+        guard.close()
+
+
+@atexit.register
+def _close_idle() -> None:
+    for guards in _idle.values():
+        _close(guards)

@@ -1,36 +1,56 @@
 """Audio into WebDataset tars: 16 kHz mono FLAC with a JSON sidecar; identical input gives identical bytes.
 
-One shard is one unit of work with a key over everything it is made from. A shard whose key stands in its index is
-never written again, so a killed run goes on where it stopped. Facts and captions stand in the sidecar as they were
-at the time of writing; they are not part of the key, because the trainer looks them up by ``utt_id``.
+One shard is one unit of work with a key over everything it is made from: `write_shard` is a function of its rows and
+nothing else, so it runs in any process, on any machine, and again when it was lost. A shard whose key stands in its
+index is never written again, so a killed run goes on where it stopped. Each utterance is in a tar or a reject with a
+reason; one that may pass (a file that changed while it was read, a drive that hung) is tried again by the next run.
+
+Facts and captions stand in the sidecar as they were at the time of writing; they are not part of the key, because the
+trainer looks them up by ``utt_id``.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import json
-import os
-from bisect import bisect_right
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import socket
+import tarfile
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
-from typing import Any
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
 
 import duckdb
 import polars as pl
+from polars.exceptions import PolarsError
 
 from pipelines import audio, scale
 from pipelines.corpora._base import Corpus
+from pipelines.guard import NOWHERE, Note
 from pipelines.ingest import keyed
+from pipelines.measure import Measured
 from pipelines.schema import REJECT
+from slap_model import store
 
 RATE = 16_000  # Hz, the paper's
 UTTERANCES_PER_SHARD = 500
-CODE = "1"  # raised when the bytes of a tar would change
+CODE = "2"  # raised when the bytes of a tar would change
 BOUNDS = "bounds.json"  # where each tar begins, kept from a withdrawal on, so that nobody moves to another tar
 SPLITS = ("train", "dev", "test")
+MADE_FROM = (
+    "utt_id",
+    "path",
+    "start_s",
+    "end_s",
+    "channel",
+    "speaker",
+)  # the columns of a row that its audio depends on
 
 INDEX: Mapping[str, pl.DataType] = {
     "utt_id": pl.String(),
@@ -39,9 +59,15 @@ INDEX: Mapping[str, pl.DataType] = {
     "shard": pl.String(),  # file name of the tar
     "offset": pl.Int64(),  # where the FLAC begins in the tar, bytes
     "size": pl.Int64(),  # of the FLAC, bytes
+    # what `pipelines.measure` says
     "seconds": pl.Float64(),
     "native_rate": pl.Int64(),  # Hz, before resampling
     "raw_sha256": pl.String(),
+    "samples_sha256": pl.String(),  # of the samples as they are stored
+    "bandwidth": pl.Int64(),  # Hz, at the native rate
+    "clipping": pl.Float64(),  # share of native samples at full scale
+    "level": pl.Float64(),  # dBFS
+    "speech": pl.Float64(),  # share that a VAD calls speech
 }
 
 
@@ -49,15 +75,23 @@ class LicenceError(ValueError):
     """A corpus that may not be used; the message says why."""
 
 
+class ShardError(RuntimeError):
+    """Shards cannot be written; the message says where and what to do. What is complete stays."""
+
+
 @dataclass(frozen=True)
 class Shard:
-    """One unit of work: the rows that go into one tar, and its key."""
+    """One unit of work: the rows that go into one tar, and its key.
+
+    Attributes:
+        rows: utt_id, path, start_s, end_s, channel, split, speaker; and to write the tar, facts and captions.
+    """
 
     corpus: str
     root: Path
     tar: Path
     split: str
-    rows: tuple[Mapping[str, Any], ...]
+    rows: pl.DataFrame
     key: str
 
     @property
@@ -77,7 +111,17 @@ class ShardReport:
     rejects: pl.DataFrame  # corpus, path, reason
 
 
-def shard_corpus(corpus: Corpus, root: Path, meta_db: Path, captions: Path, out: Path, id_key: bytes) -> ShardReport:
+def shard_corpus(
+    corpus: Corpus,
+    root: Path,
+    meta_db: Path,
+    captions: Path,
+    out: Path,
+    id_key: bytes,
+    *,
+    summary: Path | None = None,
+    log: Callable[[str], object] | None = None,
+) -> ShardReport:
     """Write every shard of a corpus that is not complete, then ``index.parquet``, ``sizes.json`` and the rejects.
 
     Args:
@@ -85,66 +129,93 @@ def shard_corpus(corpus: Corpus, root: Path, meta_db: Path, captions: Path, out:
         root: the corpus' raw folder.
         meta_db: for the utterances and their split.
         captions: folder of facts and captions, for the sidecars.
-        out: ``shards/<corpus>``.
+        out: ``shards/<corpus>``, here or on object storage.
         id_key: secret for the speakers' keyed hashes.
+        summary: local folder for what is written last; None: ``out``.
+        log: is told now and then how far it is.
 
     Raises:
         LicenceError: the licence does not allow use, or is past its date.
+        ShardError: the tars cannot be written, as for lack of space.
     """
-    units = list(plan(corpus.name, root, _rows(corpus.name, meta_db, captions, id_key), out))
+    rows = rows_to_cut(corpus.name, meta_db, id_key)
     refusal = corpus.licence.refusal(date.today())
-    if refusal and units:
+    if refusal and rows.height:
         raise LicenceError(f"{corpus.name}: {refusal}; sharding refused")
-    out.mkdir(parents=True, exist_ok=True)
-    wanted = {unit.tar.name for unit in units}
-    for stale in out.glob("*.tar"):
-        if stale.name not in wanted:
-            stale.unlink()
-            stale.with_suffix(".parquet").unlink(missing_ok=True)
-    todo = [unit for unit in units if not complete(unit)]
-    scale.run(write_shard, todo, f"{corpus.name}: shards")
-    return summarise([unit.tar for unit in units], len(todo), out)
+    try:
+        if store.is_local(out):
+            out.mkdir(parents=True, exist_ok=True)
+        store.sweep(out)
+        units = plan(corpus.name, root, rows, out)
+        _remove_stale(out, {unit.tar.name for unit in units})
+        todo = [unit for unit in units if not complete(unit)]
+        words = _Words(captions, rows if todo else rows.clear())
+        for _ in scale.run(
+            write_shard, map(words.put_into, todo), total=len(todo), label=f"{corpus.name}: shards", log=log
+        ):
+            pass
+        return summarise([unit.tar for unit in units], len(todo), summary or out)
+    except OSError as error:  # of reading a recording it is an AudioError, and a reject
+        raise ShardError(
+            f"{corpus.name}: shards cannot be written to {error.filename or out}: {error.strerror or error}. Mend that "
+            "(free space, allow writing) and run again: what is complete stays"
+        ) from error
 
 
-def plan(corpus: str, root: Path, rows: Sequence[Mapping[str, Any]], out: Path) -> Iterator[Shard]:
+def plan(corpus: str, root: Path, rows: pl.DataFrame, out: Path) -> list[Shard]:
     """The shards of a corpus. Rows go in the order of their keyed hash, which mixes the speakers.
 
     They are cut into tars of `UTTERANCES_PER_SHARD`; after a withdrawal, where the tars were cut before it.
     """
     bounds = _bounds(out)
-    for split in SPLITS:
-        chosen = sorted((row for row in rows if row["split"] == split), key=lambda row: str(row["utt_id"]))
-        for name, part in _cut(split, chosen, bounds):
-            yield Shard(corpus, root, out / name, split, part, _key(root, split, part))
+    return [
+        Shard(corpus, root, out / name, split, part, _key(root, split, part))
+        for split in SPLITS
+        for name, part in _cut(split, rows.filter(pl.col("split") == split).sort("utt_id"), bounds)
+    ]
 
 
 def keep_bounds(units: Sequence[Shard], out: Path) -> None:
     """Write down where each tar begins, as the shortest prefix of an utterance id: no id stands in the file."""
     bounds: dict[str, str] = {}
     for before, unit in zip([None, *units], units, strict=False):
-        first = str(unit.rows[0]["utt_id"])
+        first = str(unit.rows["utt_id"][0])
         same = before is not None and before.split == unit.split
-        bounds[unit.tar.name] = _separator(str(before.rows[-1]["utt_id"]), first) if before and same else ""
-    _replace(out / BOUNDS, json.dumps(bounds, indent=1).encode())
+        bounds[unit.tar.name] = _separator(str(before.rows["utt_id"][-1]), first) if before and same else ""
+    store.write(out / BOUNDS, json.dumps(bounds, indent=1).encode())
 
 
 def complete(unit: Shard) -> bool:
-    """Whether the shard's tar and index are there and were made from the same input."""
-    return unit.tar.is_file() and unit.index.is_file() and _stored(unit.index).get("key") == unit.key
+    """Whether the shard's tar and index are whole, were made from the same input, and hold no reject that may pass."""
+    stored = _stored_if_whole(unit)
+    if not stored or stored["key"] != unit.key or any(reject["passing"] for reject in json.loads(stored["rejects"])):
+        return False
+    return unit.tar.is_file() and unit.tar.stat().st_size == int(stored["size"])
 
 
-def write_shard(unit: Shard) -> None:
-    """Decode, resample, encode and pack one shard. The index is renamed into place last."""
-    rejects: list[dict[str, str]] = []
+def made_from(unit: Shard) -> bool:
+    """Whether the index says that the shard was made from the same input, whatever became of its tar since."""
+    return _stored_if_whole(unit).get("key") == unit.key
 
-    def samples() -> Iterator[tuple[bytes, dict[str, Any]]]:
-        for row in unit.rows:
-            try:
-                yield _sample(unit, row)
-            except audio.AudioError as error:
-                rejects.append({"corpus": unit.corpus, "path": str(row["path"]), "reason": str(error)})
 
-    _pack(unit.tar, samples(), unit.key, rejects)
+def write_shard(unit: Shard, note: Note | None = None) -> None:
+    """Decode, resample, encode and pack one shard; its index is written last.
+
+    Args:
+        unit: with facts and captions in its rows.
+        note: is told which row comes, and refuses rows that cannot be worked on (see `pipelines.guard`).
+
+    Raises:
+        ShardError: the raw folder is not to be seen from this machine.
+        OSError: the tar cannot be written.
+    """
+    if not unit.root.is_dir():
+        raise ShardError(
+            f"{unit.corpus}: {socket.gethostname()} sees no folder {unit.root}: mount the recordings there"
+        )
+    note = note or Note()
+    rejects: list[dict[str, Any]] = []
+    _pack(unit.tar, _samples_of(unit, note, rejects), unit.key, rejects)
 
 
 def take_out(tar: Path, utterances: Collection[str], paths: Collection[str], key: str) -> None:
@@ -160,19 +231,22 @@ def take_out(tar: Path, utterances: Collection[str], paths: Collection[str], key
     """
     index = tar.with_suffix(".parquet")
     left = [reject for reject in rejects_of(tar) if reject["path"] not in paths]
-    frame = pl.read_parquet(index)
+    frame = _read_index(index)
     if not utterances and (left or frame.height):
-        _write_index(tar, frame, key, left)
+        stored = _stored(index)
+        _write_index(tar, frame, key, left, stored["sha256"], int(stored["size"]))
     elif left or set(frame["utt_id"]) - set(utterances):
-        _pack(tar, (s for s in _samples(tar) if s[1]["utt_id"] not in utterances), key, left)
+        rows = {str(row["utt_id"]): row for row in frame.iter_rows(named=True) if row["utt_id"] not in utterances}
+        with _opened(tar) as archive:
+            _pack(tar, (s for s in _samples_in(archive, rows)), key, left)
     else:
-        tar.unlink()
         index.unlink()
+        tar.unlink()
 
 
-def rejects_of(tar: Path) -> list[dict[str, str]]:
-    """The files that could not go into a tar: corpus, path and reason."""
-    rejects: list[dict[str, str]] = json.loads(_stored(tar.with_suffix(".parquet"))["rejects"])
+def rejects_of(tar: Path) -> list[dict[str, Any]]:
+    """The utterances that could not go into a tar: utt_id, corpus, path, reason, and passing (may work next time)."""
+    rejects: list[dict[str, Any]] = json.loads(_stored(tar.with_suffix(".parquet"))["rejects"])
     return rejects
 
 
@@ -183,32 +257,9 @@ def place(tar: Path) -> tuple[int, str]:
 
 def speakers(tar: Path) -> dict[str, str]:
     """Utterance -> keyed hash of its speaker, as the sidecars of a tar have them."""
-    return {str(sidecar["utt_id"]): str(sidecar["speaker"]) for sidecar in _sidecars(tar)}
-
-
-def _pack(
-    tar: Path, samples: Iterator[tuple[bytes, dict[str, Any]]], key: str, rejects: Sequence[Mapping[str, str]]
-) -> None:
-    """Write a tar and its index; ``rejects`` may fill while the samples are drawn."""
-    import webdataset  # imports torch: seconds that the code location need not wait for
-
-    kept: dict[str, dict[str, Any]] = {}
-    draft = tar.with_suffix(".tar.tmp")
-    with draft.open("wb") as file, webdataset.TarWriter(file, encoder=False, mtime=0) as writer:
-        for flac, sidecar in samples:
-            name = sidecar["utt_id"]
-            writer.write({"__key__": name, "flac": flac, "json": json.dumps(sidecar, sort_keys=True).encode()})
-            kept[name] = sidecar
-    os.replace(draft, tar)
-    index = pl.DataFrame([_located(tar, member, kept) for member in _flacs(tar)], schema=dict(INDEX))
-    _write_index(tar, index, key, rejects)
-
-
-def _write_index(tar: Path, index: pl.DataFrame, key: str, rejects: Sequence[Mapping[str, str]]) -> None:
-    scratch = tar.with_suffix(".parquet.tmp")
-    stored = {"key": key, "sha256": file_sha256(tar), "rejects": json.dumps(list(rejects))}
-    index.write_parquet(scratch, metadata=stored)
-    os.replace(scratch, tar.with_suffix(".parquet"))
+    with _opened(tar) as archive:
+        sidecars = [json.loads(_content(archive, member)) for member in archive if member.name.endswith(".json")]
+    return {str(sidecar["utt_id"]): str(sidecar["speaker"]) for sidecar in sidecars}
 
 
 def file_sha256(path: Path) -> str:
@@ -222,120 +273,213 @@ def tar_sha256(tar: Path) -> str:
     return _stored(tar.with_suffix(".parquet"))["sha256"]
 
 
-def _sample(unit: Shard, row: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
-    path = unit.root / row["path"]
-    wave, native = audio.decode(path, start_s=row["start_s"], end_s=row["end_s"], channel=row["channel"])
-    wave = audio.resample(wave, native, RATE)
-    sidecar = {
-        "utt_id": row["utt_id"],
-        "corpus": unit.corpus,
-        "speaker": row["speaker"],
-        "split": unit.split,
-        "seconds": round(len(wave) / RATE, 4),
-        "native_rate": native,
-        "sha256": file_sha256(path),
-        "facts": row["facts"],
-        "captions": row["captions"],
-    }
-    return audio.encode_flac(wave, RATE), sidecar
-
-
-def _flacs(tar: Path) -> Iterator[Any]:
-    import tarfile
-
-    with tarfile.open(tar) as archive:
-        yield from (member for member in archive if member.name.endswith(".flac"))
-
-
-def _samples(tar: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    """(FLAC, sidecar) of every utterance of a tar that `_pack` wrote: the FLAC stands before its sidecar."""
-    import tarfile
-
-    with tarfile.open(tar) as archive:
-        flac = b""
-        for member in archive:
-            content = archive.extractfile(member)
-            assert content is not None, f"{tar}: {member.name} is no file"
-            if member.name.endswith(".flac"):
-                flac = content.read()
-            else:
-                yield flac, json.loads(content.read())
-
-
-def _sidecars(tar: Path) -> Iterator[dict[str, Any]]:
-    import tarfile
-
-    with tarfile.open(tar) as archive:
-        for member in archive:
-            content = archive.extractfile(member) if member.name.endswith(".json") else None
-            if content is not None:
-                yield json.loads(content.read())
-
-
-def _located(tar: Path, member: Any, kept: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    utt_id = member.name.removesuffix(".flac")
-    return {
-        "utt_id": utt_id,
-        "corpus": kept[utt_id]["corpus"],
-        "split": kept[utt_id]["split"],
-        "shard": tar.name,
-        "offset": member.offset_data,
-        "size": member.size,
-        "seconds": kept[utt_id]["seconds"],
-        "native_rate": kept[utt_id]["native_rate"],
-        "raw_sha256": kept[utt_id]["sha256"],
-    }
-
-
-def rows_to_cut(corpus: str, meta_db: Path) -> pl.DataFrame:
-    """The utterances of a corpus with their person and split, in the order of utt_id."""
+def rows_to_cut(corpus: str, meta_db: Path, id_key: bytes) -> pl.DataFrame:
+    """The utterances of a corpus in the order of utt_id, with their split and the keyed hash of their person."""
     query = """
-        SELECT utt_id, path, start_s, end_s, channel, person_id, split
+        SELECT utt_id, path, start_s, end_s, channel, split, person_id
         FROM utterance JOIN speaker USING (corpus, speaker_id) JOIN person_split USING (person_id)
         WHERE corpus = ? ORDER BY utt_id
     """
     with duckdb.connect(str(meta_db), read_only=True) as connection:
         rows: pl.DataFrame = connection.sql(query, params=[corpus]).pl()
-        return rows
+    people = rows["person_id"].unique()
+    hashed = pl.Series([keyed(id_key, person) for person in people], dtype=pl.String())
+    return rows.with_columns(speaker=pl.col("person_id").replace_strict(people, hashed)).drop("person_id")
 
 
-def _rows(corpus: str, meta_db: Path, captions: Path, id_key: bytes) -> list[dict[str, Any]]:
-    rows = rows_to_cut(corpus, meta_db)
-    facts = pl.read_parquet(captions / "facts.parquet", columns=["utt_id", "fact_hash", "facts"])
-    texts = (
-        pl.read_parquet(captions / "captions.parquet", columns=["fact_hash", "language", "k", "text"])
-        .sort("fact_hash", "language", "k")
-        .group_by("fact_hash", maintain_order=True)
-        .agg(pl.col("text").alias("captions"))
-    )
-    joined = rows.join(facts, on="utt_id", how="left").join(texts, on="fact_hash", how="left")
-    return [
-        {
-            **{name: row[name] for name in ("utt_id", "path", "start_s", "end_s", "channel", "split")},
-            "speaker": keyed(id_key, row["person_id"]),
-            "facts": row["facts"] or [],
-            "captions": row["captions"] or [],
-        }
-        for row in joined.iter_rows(named=True)
-    ]
+def summarise(tars: Sequence[Path], written: int, out: Path) -> ShardReport:
+    """Write ``index.parquet``, ``rejects.json`` and ``sizes.json`` of a corpus from the indexes of its tars."""
+    indexes = [_read_index(tar.with_suffix(".parquet")) for tar in tars]
+    index = pl.concat([pl.DataFrame(schema=dict(INDEX)), *indexes])
+    found = [reject for tar in tars for reject in rejects_of(tar)]
+    rejects = pl.DataFrame([[reject[name] for name in REJECT] for reject in found], schema=dict(REJECT), orient="row")
+    sizes = {tar.name: part.height for tar, part in zip(tars, indexes, strict=True)}
+    store.write(out / "index.parquet", _parquet(index))
+    store.write(out / "rejects.json", json.dumps(found, indent=1).encode())
+    store.write(out / "sizes.json", json.dumps(sizes, indent=1).encode())
+    return ShardReport(len(tars), written, index.height, float(index["seconds"].sum()), rejects)
 
 
-def _cut(
-    split: str, rows: Sequence[Mapping[str, Any]], bounds: Mapping[str, str]
-) -> Iterator[tuple[str, tuple[Mapping[str, Any], ...]]]:
+# --- one shard ---
+
+
+class _Words:
+    """Facts and captions of a corpus' utterances, which are put into a shard's rows when its turn comes."""
+
+    def __init__(self, captions: Path, rows: pl.DataFrame) -> None:
+        facts = pl.scan_parquet(captions / "facts.parquet").select("utt_id", "fact_hash", "facts")
+        texts = pl.scan_parquet(captions / "captions.parquet").select("fact_hash", "language", "k", "text")
+        self._facts = facts.join(rows.lazy().select("utt_id"), on="utt_id", how="semi").collect()
+        self._texts = (
+            texts.join(self._facts.lazy().select("fact_hash").unique(), on="fact_hash", how="semi")
+            .sort("fact_hash", "language", "k")
+            .group_by("fact_hash", maintain_order=True)
+            .agg(pl.col("text").alias("captions"))
+            .collect()
+        )
+
+    def put_into(self, unit: Shard) -> Shard:
+        rows = unit.rows.join(self._facts, on="utt_id", how="left", maintain_order="left")
+        rows = rows.join(self._texts, on="fact_hash", how="left", maintain_order="left").drop("fact_hash")
+        return dataclasses.replace(unit, rows=rows)
+
+
+def _samples_of(
+    unit: Shard, note: Note, rejects: list[dict[str, Any]]
+) -> Iterator[tuple[bytes, dict[str, Any], dict[str, Any]]]:
+    """(FLAC, sidecar, row of the index) of each utterance; those that cannot be used go to ``rejects``."""
+    for item, row in enumerate(unit.rows.iter_rows(named=True)):
+        try:
+            if item in note.refused:
+                raise audio.AudioError(note.refused[item].reason, passing=note.refused[item].passing)
+            note(item)
+            converted = _convert(unit.root, row)
+        except audio.AudioError as error:
+            rejects.append(
+                {
+                    "utt_id": row["utt_id"],
+                    "corpus": unit.corpus,
+                    "path": row["path"],
+                    "reason": str(error),
+                    "passing": error.passing,
+                }
+            )
+            continue
+        yield converted.flac, _sidecar(unit, row, converted.measured), _index_row(unit, row, converted.measured)
+    note(NOWHERE)
+
+
+def _convert(root: Path, row: Mapping[str, Any]) -> audio.Converted:
+    path = PurePosixPath(row["path"])
+    if path.is_absolute() or ".." in path.parts:
+        raise audio.AudioError("path that leaves the corpus folder")
+    try:
+        return audio.convert(root / path, start_s=row["start_s"], end_s=row["end_s"], channel=row["channel"])
+    except MemoryError as error:
+        raise audio.AudioError("needs more memory than a worker may take", passing=True) from error
+
+
+def _sidecar(unit: Shard, row: Mapping[str, Any], measured: Measured) -> dict[str, Any]:
+    return {
+        "utt_id": row["utt_id"],
+        "corpus": unit.corpus,
+        "speaker": row["speaker"],
+        "split": unit.split,
+        "seconds": round(measured.seconds, 4),
+        "native_rate": measured.native_rate,
+        "sha256": measured.raw_sha256,
+        "facts": row["facts"] or [],
+        "captions": row["captions"] or [],
+    }
+
+
+def _index_row(unit: Shard, row: Mapping[str, Any], measured: Measured) -> dict[str, Any]:
+    about = {name: value for name, value in dataclasses.asdict(measured).items() if name in INDEX}
+    return {"utt_id": row["utt_id"], "corpus": unit.corpus, "split": unit.split, "shard": unit.tar.name, **about}
+
+
+def _pack(
+    tar: Path,
+    samples: Iterable[tuple[bytes, dict[str, Any], dict[str, Any]]],
+    key: str,
+    rejects: Sequence[Mapping[str, Any]],
+) -> None:
+    """Write a tar and its index; ``rejects`` may fill while the samples are drawn."""
+    rows = []
+    with store.whole(tar) as file:
+        target = _Hashed(file)
+        with tarfile.open(fileobj=target, mode="w", format=tarfile.USTAR_FORMAT) as archive:  # type: ignore[call-overload]
+            for flac, sidecar, row in samples:
+                offset = _add(archive, f"{sidecar['utt_id']}.flac", flac)
+                _add(archive, f"{sidecar['utt_id']}.json", json.dumps(sidecar, sort_keys=True).encode())
+                rows.append(row | {"offset": offset, "size": len(flac)})
+    index = pl.DataFrame(rows, schema=dict(INDEX))
+    _write_index(tar, index, key, rejects, target.sha256.hexdigest(), target.size)
+
+
+class _Hashed:
+    """A file that is hashed while it is written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.sha256, self.size = file, hashlib.sha256(), 0
+
+    def write(self, content: bytes) -> int:
+        self.sha256.update(content)
+        self.size += len(content)
+        return self._file.write(content)
+
+    def tell(self) -> int:
+        return self.size
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes) -> int:
+    """Add a member, the same bytes whoever writes it and when; returns where its content begins."""
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = len(content), 0o444
+    offset = int(archive.offset) + tarfile.BLOCKSIZE
+    archive.addfile(member, io.BytesIO(content))
+    return offset
+
+
+def _write_index(
+    tar: Path, index: pl.DataFrame, key: str, rejects: Sequence[Mapping[str, Any]], sha256: str, size: int
+) -> None:
+    stored = {"key": key, "sha256": sha256, "size": str(size), "rejects": json.dumps(list(rejects))}
+    store.write(tar.with_suffix(".parquet"), _parquet(index, stored))
+
+
+@contextmanager
+def _opened(tar: Path) -> Iterator[tarfile.TarFile]:
+    with tar.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
+        yield archive
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    content = archive.extractfile(member)
+    assert content is not None, f"{member.name} is no file"
+    return content.read()
+
+
+def _samples_in(
+    archive: tarfile.TarFile, rows: Mapping[str, dict[str, Any]]
+) -> Iterator[tuple[bytes, dict[str, Any], dict[str, Any]]]:
+    """(FLAC, sidecar, row of the index) of some utterances of a tar: the FLAC stands before its sidecar."""
+    flac = b""
+    for member in archive:
+        name, _, kind = member.name.rpartition(".")
+        if name not in rows:
+            continue
+        if kind == "flac":
+            flac = _content(archive, member)
+        else:
+            yield flac, json.loads(_content(archive, member)), rows[name]
+
+
+# --- the plan ---
+
+
+def _remove_stale(out: Path, wanted: Collection[str]) -> None:
+    for stale in out.glob("*-*.parquet"):
+        if stale.with_suffix(".tar").name not in wanted:
+            stale.unlink()
+    for stale in out.glob("*.tar"):
+        if stale.name not in wanted:
+            stale.unlink()
+
+
+def _cut(split: str, rows: pl.DataFrame, bounds: Mapping[str, str]) -> Iterator[tuple[str, pl.DataFrame]]:
     """(name of the tar, its rows) of a split."""
     names = sorted(name for name in bounds if name.startswith(f"{split}-"))
-    starts = [bounds[name] for name in names]
-    parts: dict[str, list[Mapping[str, Any]]] = {name: [] for name in names}
     if names:
-        for row in rows:
-            parts[names[max(0, bisect_right(starts, str(row["utt_id"])) - 1)]].append(row)
-    if names and all(len(part) <= UTTERANCES_PER_SHARD for part in parts.values()):
-        yield from ((name, tuple(part)) for name, part in parts.items() if part)
-        return
-    for number in range(0, len(rows), UTTERANCES_PER_SHARD):  # never cut before, or grown since
-        name = f"{split}-{number // UTTERANCES_PER_SHARD:05d}.tar"
-        yield name, tuple(rows[number : number + UTTERANCES_PER_SHARD])
+        ids = rows["utt_id"].to_list()
+        starts = [0, *(bisect_left(ids, bounds[name]) for name in names[1:]), len(ids)]
+        parts = [rows[start:end] for start, end in pairwise(starts)]
+        if all(part.height <= UTTERANCES_PER_SHARD for part in parts):
+            yield from ((name, part) for name, part in zip(names, parts, strict=True) if part.height)
+            return
+    for number, part in enumerate(rows.iter_slices(UTTERANCES_PER_SHARD)):  # never cut before, or grown since
+        if part.height:
+            yield f"{split}-{number:05d}.tar", part
 
 
 def _bounds(out: Path) -> dict[str, str]:
@@ -348,41 +492,39 @@ def _separator(before: str, first: str) -> str:
     return next(first[:n] for n in range(1, len(first) + 1) if first[:n] > before)
 
 
-def _key(root: Path, split: str, rows: Sequence[Mapping[str, Any]]) -> str:
+def _key(root: Path, split: str, rows: pl.DataFrame) -> str:
     digest = hashlib.sha256(f"{CODE} {RATE} {split}".encode())
-    for row in rows:
+    for row in rows.select(MADE_FROM).iter_rows(named=True):
         path = root / row["path"]
         stat = path.stat() if path.is_file() else None
         state = (stat.st_size, stat.st_mtime_ns) if stat else None
-        made_from = [row[name] for name in ("utt_id", "path", "start_s", "end_s", "channel", "speaker")]
-        digest.update(json.dumps([made_from, state]).encode())
+        digest.update(json.dumps([*row.values(), state]).encode())
     return digest.hexdigest()
 
 
+# --- files ---
+
+
+def _stored_if_whole(unit: Shard) -> dict[str, str]:
+    """What the index of a shard keeps; nothing where it is absent, torn, or of other code."""
+    try:
+        stored = _stored(unit.index)
+    except (FileNotFoundError, PolarsError):
+        return {}
+    return stored if {"key", "size", "rejects"} <= stored.keys() else {}
+
+
 def _stored(index: Path) -> dict[str, str]:
-    return dict(pl.read_parquet_metadata(index))
+    with index.open("rb") as file:
+        return dict(pl.read_parquet_metadata(file))
 
 
-def summarise(tars: Sequence[Path], written: int, out: Path) -> ShardReport:
-    """Write ``index.parquet``, ``rejects.json`` and ``sizes.json`` of a corpus from the indexes of its tars."""
-    indexes = [pl.read_parquet(tar.with_suffix(".parquet")) for tar in tars]
-    index = pl.concat(indexes) if indexes else pl.DataFrame(schema=dict(INDEX))
-    found = [reject for tar in tars for reject in rejects_of(tar)]
-    rejects = pl.DataFrame(found, schema=dict(REJECT))
-    sizes = {tar.name: part.height for tar, part in zip(tars, indexes, strict=True)}
-    _replace(out / "index.parquet", _parquet(index))
-    _replace(out / "rejects.json", json.dumps(found, indent=1).encode())
-    _replace(out / "sizes.json", json.dumps(sizes, indent=1).encode())
-    return ShardReport(len(tars), written, index.height, float(index["seconds"].sum()), rejects)
+def _read_index(index: Path) -> pl.DataFrame:
+    with index.open("rb") as file:
+        return pl.read_parquet(file)
 
 
-def _parquet(frame: pl.DataFrame) -> bytes:
+def _parquet(frame: pl.DataFrame, stored: Mapping[str, str] | None = None) -> bytes:
     buffer = io.BytesIO()
-    frame.write_parquet(buffer)
+    frame.write_parquet(buffer, metadata=dict(stored or {}))
     return buffer.getvalue()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    draft = path.with_name(path.name + ".tmp")
-    draft.write_bytes(content)
-    os.replace(draft, path)

@@ -563,20 +563,18 @@ def _remove_from_tars(settings: Settings, folder: Path, tars: Mapping[Path, Held
     if before:
         shards.keep_bounds(list(before.values()), folder)
     gone = set(found.utterances["utt_id"])
-    rest = [row for row in rows if row["utt_id"] not in gone]
+    rest = rows.filter(~pl.col("utt_id").is_in(list(gone)))
     after = {unit.tar: unit for unit in shards.plan(corpus, root, rest, folder)}
-    fresh = {tar for tar in tars if tar in before and tar in after and shards.complete(before[tar])}
+    fresh = {tar for tar in tars if tar in before and tar in after and shards.made_from(before[tar])}
     for tar, held in tars.items():
         shards.take_out(tar, held.utterances, held.rejects, after[tar].key if tar in fresh else "")
 
 
-def _rows_to_cut(settings: Settings, corpus: str) -> list[dict[str, Any]]:
+def _rows_to_cut(settings: Settings, corpus: str) -> pl.DataFrame:
     try:
-        rows = shards.rows_to_cut(corpus, settings.meta_db)
-    except duckdb.Error:
-        return []  # no meta.db: the next run writes the corpus anew
-    hashed = _hash(settings)
-    return [{**row, "speaker": hashed(row["person_id"])} for row in rows.iter_rows(named=True)]
+        return shards.rows_to_cut(corpus, settings.meta_db, ingest.id_key(settings.warehouse))
+    except duckdb.Error:  # no meta.db: the next run writes the corpus anew
+        return pl.DataFrame(schema={**dict.fromkeys(shards.MADE_FROM, pl.String()), "split": pl.String()})
 
 
 def _names(found: Found, hashed: Hash) -> list[str]:

@@ -16,7 +16,9 @@ import webdataset
 
 from pipelines import shards
 from pipelines.corpora._base import Corpus, Licence, Rows
+from pipelines.guard import Note, Refusal
 from pipelines.ingest import keyed
+from slap_model import store
 
 KEY = b"key"
 FREE = Licence("CC0", "https://example.org", "open", may_train=True, may_redistribute=True)
@@ -128,26 +130,88 @@ def test_finished_shards_are_not_written_again(world: Path) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in (world / "shards").glob("*.tar")}
 
 
-def test_a_killed_run_goes_on_from_what_is_complete(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_run_goes_on_from_what_is_complete(world: Path) -> None:
     make(world, "whole")
-    written = []
-    real = shards.write_shard
-
-    def killed_in_the_second(unit: shards.Shard) -> None:
-        if written:
-            unit.tar.with_suffix(".tar.tmp").write_bytes(b"half a tar")
-            raise KeyboardInterrupt
-        real(unit)
-        written.append(unit.tar.name)
-
-    monkeypatch.setattr(shards, "write_shard", killed_in_the_second)
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
-    with pytest.raises(KeyboardInterrupt):
-        make(world)
-    monkeypatch.setattr(shards, "write_shard", real)
+    make(world)
+    (world / "shards" / "test-00000.parquet").unlink()
+    left = world / "shards" / f".test-00000.tar.{store._host()}-{2**22 + 1}.tmp"  # above the largest process id
+    left.write_bytes(b"half a tar")
     assert make(world).written == 1
-    for path in sorted((world / "whole").glob("*.tar")):
-        assert path.read_bytes() == (world / "shards" / path.name).read_bytes()
+    names = sorted(path.name for path in (world / "whole").iterdir())
+    assert sorted(path.name for path in (world / "shards").iterdir()) == names
+    for name in names:
+        assert (world / "whole" / name).read_bytes() == (world / "shards" / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["train-00000.tar", "train-00000.parquet"])
+@pytest.mark.parametrize("left", [0, 1000])
+def test_what_a_crash_of_the_machine_tore_is_written_again(world: Path, name: str, left: int) -> None:
+    make(world)
+    torn = world / "shards" / name
+    whole = torn.read_bytes()
+    torn.write_bytes(whole[:left])
+    assert make(world).written == 1
+    assert torn.read_bytes() == whole
+
+
+def test_each_utterance_is_in_a_tar_or_a_reject(world: Path) -> None:
+    make(world)
+    index = pl.read_parquet(world / "shards" / "index.parquet")
+    rejects = json.loads((world / "shards" / "rejects.json").read_text())
+    assert sorted([*index["utt_id"], *(reject["utt_id"] for reject in rejects)]) == [f"{n:020d}" for n in range(10)]
+    assert [reject["passing"] for reject in rejects] == [False, False]
+
+
+def test_the_index_says_what_the_recordings_are_like(world: Path) -> None:
+    make(world)
+    index = pl.read_parquet(world / "shards" / "index.parquet")
+    assert index.schema == shards.INDEX
+    assert set(index["native_rate"]) == {44_100}
+    assert index["bandwidth"].min() > 20_000  # white noise
+    assert index["level"].to_list() == pytest.approx([-27.4] * 8, abs=0.5)  # -23 dB, of which 8 of 22 kHz stay
+    assert index["clipping"].max() == 0
+    for row in index.iter_rows(named=True):
+        raw = world / "raw" / f"{int(row['utt_id'])}.wav"
+        assert row["raw_sha256"] == shards.file_sha256(raw)
+
+
+def units(world: Path) -> list[shards.Shard]:
+    rows = shards.rows_to_cut("toy", world / "meta.db", KEY)
+    words = shards._Words(world / "captions", rows)
+    (world / "shards").mkdir(exist_ok=True)
+    return [words.put_into(unit) for unit in shards.plan("toy", world / "raw", rows, world / "shards")]
+
+
+def test_a_refused_row_is_a_reject_and_is_tried_again_where_it_may_pass(world: Path) -> None:
+    train, test = units(world)
+    shards.write_shard(train, Note({0: Refusal("hangs", passing=True)}))
+    shards.write_shard(test, Note({1: Refusal("crashes", passing=False)}))
+    assert "hangs" in [reject["reason"] for reject in shards.rejects_of(train.tar)]
+    assert [reject["reason"] for reject in shards.rejects_of(test.tar)] == ["crashes"]
+    assert not shards.complete(train)
+    assert shards.complete(test)
+    report = make(world)
+    assert (report.written, report.utterances) == (1, 7)
+
+
+def test_a_raw_folder_that_this_machine_does_not_see_is_no_heap_of_rejects(world: Path) -> None:
+    (unit, _) = units(world)
+    with pytest.raises(shards.ShardError, match="sees no folder"):
+        shards.write_shard(dataclasses.replace(unit, root=world / "elsewhere"))
+
+
+@pytest.mark.parametrize("path", ["../secret.wav", "/etc/passwd", "a/../../secret.wav"])
+def test_no_path_of_a_table_leaves_the_corpus_folder(world: Path, path: str) -> None:
+    soundfile.write(world / "secret.wav", np.random.default_rng(0).normal(0, 0.1, 16_000), 16_000)
+    (unit, _) = units(world)
+    shards.write_shard(dataclasses.replace(unit, rows=unit.rows.with_columns(path=pl.lit(path))))
+    assert {reject["reason"] for reject in shards.rejects_of(unit.tar)} == {"path that leaves the corpus folder"}
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(world: Path) -> None:
+    (world / "shards").write_text("in the way")
+    with pytest.raises(shards.ShardError, match="toy: shards cannot be written to"):
+        make(world)
 
 
 def test_a_changed_raw_file_rewrites_its_shard_alone(world: Path) -> None:

@@ -315,9 +315,10 @@ def shards_written_afresh(world: World) -> dict[str, str]:
     out = world.warehouse.parent / "afresh"
     out.mkdir()
     shutil.copy(world.warehouse / "shards" / "voces" / shards.BOUNDS, out)
-    rows = shards._rows("voces", world.warehouse / "meta.db", world.warehouse / "captions", KEY.encode())
+    rows = shards.rows_to_cut("voces", world.warehouse / "meta.db", KEY.encode())
+    words = shards._Words(world.warehouse / "captions", rows)
     for unit in shards.plan("voces", world.raw / "voces", rows, out):
-        shards.write_shard(unit)
+        shards.write_shard(words.put_into(unit))
     return {tar.name: shards.file_sha256(tar) for tar in out.glob("*.tar")}
 
 
@@ -547,18 +548,20 @@ def test_tars_keep_their_people_after_a_withdrawal(tmp_path: Path, monkeypatch: 
         {"utt_id": HASHED(str(n)), "path": "x.wav", "split": "train", "speaker": str(n), **columns} for n in range(18)
     ]
 
+    def plan(rows: list[dict[str, Any]]) -> list[shards.Shard]:
+        return shards.plan("toy", tmp_path, pl.DataFrame(rows), tmp_path)
+
     def cut(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
-        units = shards.plan("toy", tmp_path, rows, tmp_path)
-        return {unit.tar.name: [row["utt_id"] for row in unit.rows] for unit in units}
+        return {unit.tar.name: unit.rows["utt_id"].to_list() for unit in plan(rows)}
 
     before = cut(rows)
-    shards.keep_bounds(list(shards.plan("toy", tmp_path, rows, tmp_path)), tmp_path)
+    shards.keep_bounds(plan(rows), tmp_path)
     assert cut(rows) == before
     gone = {before["train-00001.tar"][0], *before["train-00002.tar"]}
     rest = [row for row in rows if row["utt_id"] not in gone]
     kept = {name: [utt_id for utt_id in part if utt_id not in gone] for name, part in before.items()}
     assert cut(rest) == {name: part for name, part in kept.items() if part}
-    shards.keep_bounds(list(shards.plan("toy", tmp_path, rest, tmp_path)), tmp_path)
+    shards.keep_bounds(plan(rest), tmp_path)
     assert cut(rest) == {name: part for name, part in kept.items() if part}
     assert not any(utt_id in (tmp_path / shards.BOUNDS).read_text() for part in before.values() for utt_id in part)
     more = rows + [{**rows[0], "utt_id": HASHED(f"new {n}")} for n in range(30)]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
-from pipelines import ingest, shards
+from pipelines import guard, ingest, scale, shards
 from pipelines.assets import common
 from pipelines.corpora._base import Corpus
 from pipelines.resources import Slap
@@ -112,8 +112,9 @@ def corpus_assets(corpus: Corpus) -> list[dg.AssetSpec | dg.AssetsDefinition]:
                 settings.captions_folder,
                 settings.shards / corpus.name,
                 ingest.id_key(settings.warehouse),
+                log=context.log.info,
             )
-        except shards.LicenceError as error:
+        except (shards.LicenceError, shards.ShardError, guard.WorkerDiedError, scale.EngineError) as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         context.log.info(
             f"{report.utterances} utterances, {report.seconds / 3600:.2f} h in {report.shards} shards "

@@ -21,7 +21,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path, PurePosixPath
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
@@ -242,15 +243,21 @@ def listing(folder: Path, pattern: str = "*") -> list[Path]:
     """The files of a folder whose path below it is like ``pattern``, by name; none where there is no folder."""
     if is_local(folder):
         return sorted(path for path in folder.glob(pattern) if path.is_file())
-    with _told(folder):
-        try:
-            found = _files(folder).find(_key(folder), maxdepth=pattern.count("/") + 1)
-        except FileNotFoundError as error:
-            if _no_bucket(error):
-                raise
-            return []
-    below = sorted(str(name).removeprefix(f"{_key(folder)}/") for name in found)
-    return [folder / name for name in below if PurePosixPath(name).match(pattern)]
+    with _told(folder), _absent_is_fine():
+        return sorted(folder / name for name in _below(_files(folder), _key(folder), pattern.split("/")))
+    return []
+
+
+def _below(files: Any, key: str, parts: list[str]) -> Iterator[str]:
+    """Names of objects, level by level. The driver's own glob takes a listing that fails for an empty one."""
+    for entry in files.ls(key, detail=True):
+        name = entry["name"].rstrip("/").rpartition("/")[2]
+        if not fnmatchcase(name, parts[0]):
+            continue
+        if len(parts) == 1 and entry["type"] == "file":
+            yield name
+        elif len(parts) > 1 and entry["type"] == "directory":
+            yield from (f"{name}/{below}" for below in _below(files, f"{key}/{name}", parts[1:]))
 
 
 def check(folder: Path) -> None:
@@ -281,10 +288,10 @@ def sweep(folder: Path) -> int:
 def _sweep_uploads(folder: Path) -> int:
     """Give up uploads in parts that were never completed: nobody sees them, but they are stored and paid for."""
     files, (bucket, _, prefix) = _files(folder), _key(folder).partition("/")
+    below, oldest = prefix and f"{prefix}/", datetime.now(UTC) - ABANDONED_AFTER
     with _told(folder):
         uploads = files.list_multipart_uploads(bucket)
-        oldest = datetime.now(UTC) - ABANDONED_AFTER
-        old = [one for one in uploads if one["Key"].startswith(prefix) and one["Initiated"] < oldest]
+        old = [one for one in uploads if one["Key"].startswith(below) and one["Initiated"] < oldest]
         for one in old:
             files.abort_mpu(bucket, one["Key"], one["UploadId"])
     return len(old)
@@ -332,7 +339,7 @@ def _key(path: Path) -> str:
 
 
 def _is_s3(path: Path) -> bool:
-    return path.protocol in ("s3", "s3a")  # type: ignore[attr-defined,no-any-return]
+    return path.protocol in ("s3", "s3a")  # type: ignore[attr-defined]
 
 
 def _options(scheme: str) -> dict[str, Any]:

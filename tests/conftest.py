@@ -5,6 +5,7 @@ They are made from the tests that ran, by way of their recorded properties, so t
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 
@@ -12,10 +13,12 @@ import pytest
 from _pytest.terminal import TerminalReporter
 
 from pipelines.corpora._base import corpora
+from tests import s3 as storage
 
 os.environ.pop("SLAP_RAW", None)  # the tests are of the recipes, not of the cohorts that somebody has
 for name in [name for name in os.environ if name.startswith("SLAP_LLM_")]:
     os.environ.pop(name)  # no test asks somebody's paid language model
+os.environ.pop("SLAP_STORE", None)  # nor writes into somebody's bucket
 os.environ["SLAP_EMBEDDERS"] = "slap,control,untrained,mel-statistics,random,wavlm-base"  # the last one is absent
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks a network
 
@@ -65,3 +68,32 @@ def _recorded(reporter: TerminalReporter) -> Iterator[tuple[str, tuple[str, int]
             if report.when == "call" or outcome == "error":
                 for name, value in report.user_properties:
                     yield name, value, report.nodeid, outcome
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[storage.Store]:
+    """Object storage on loopback for the tests of this process."""
+    with storage.served() as store:
+        yield store
+
+
+@pytest.fixture
+def s3(s3_server: storage.Store, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> storage.Store:
+    """Object storage with an empty bucket, told to this process and its children by the environment."""
+    name = f"slap-{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]}"
+    storage.make_bucket(s3_server, name)
+    s3_server.heal()
+    s3_server.bucket = f"s3://{name}"
+    told = {
+        "AWS_ENDPOINT_URL": s3_server.endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",  # nobody asks an address outside
+        "SLAP_STORE_TIMEOUT": "2.5",
+    }
+    for variable, value in told.items():
+        monkeypatch.setenv(variable, value)
+    waits = "botocore.retries.standard.ExponentialBackoff.delay_amount"
+    monkeypatch.setattr(waits, lambda *_: 0.02)  # seconds; else up to 1, 2, 4, 8
+    return s3_server

@@ -2,7 +2,7 @@
 
 A file's content decides how it is read, not its name, since corpora hold AIFF named ``.wav``:
 
-- Kay CSL (``.nsp`` and ``.egg`` of the Saarbruecken database) by nspfile,
+- Kay CSL (``.nsp`` and ``.egg`` of the Saarbruecken database) here: nspfile allocates what a header claims,
 - MP4/M4A, bare AAC, and Matroska/WebM by PyAV, from the extra ``slap[m4a]``,
 - WFDB signals of PhysioNet (a ``.dat``, which has no signature, with its ``.hea`` beside it) here,
 - all else (WAV, FLAC, MP3, Ogg Vorbis and Opus, AIFF, SPHERE, CAF, RF64, W64) by soundfile.
@@ -50,6 +50,8 @@ SILENCE = 2.0 / 32768  # a recording whose samples span less than this, two step
 READ_UP_TO_S = 120.0  # a cut of an MP3 that begins earlier is reached by reading: its decoder complains of seeks
 PREROLL_S = 0.5  # MP3 and AAC need the frames before a cut to decode its beginning
 FULL_SCALES = {"PCM_S8": 127 / 128, "PCM_U8": 127 / 128, "ULAW": 32124 / 32768, "ALAW": 32256 / 32768}
+NSP_CHANNELS = {b"SDA_": 1, b"SD_B": 1, b"SDAB": 2, **{b"SD_%d" % channel: 1 for channel in range(2, 9)}}
+NSP_CHUNKS = 10_000  # more of them are no Kay CSL file
 WFDB_TYPES: dict[str, np.dtype[Any]] = {"16": np.dtype("<i2"), "32": np.dtype("<i4")}
 WFDB_FORMAT = re.compile(r"(?P<number>\d+)(?:\+(?P<skip>\d+))?")
 WFDB_GAIN = re.compile(r"(?P<gain>[\d.eE+-]+)(?:\((?P<baseline>-?\d+)\))?(?:/\S*)?")
@@ -185,7 +187,7 @@ def _blocks(sound: _Sound, channel: int | None) -> Iterator[_Block]:
     low = high = 0.0
     for frames in sound.blocks:
         used = frames if channel is None else _channel(frames, channel)
-        if not len(used):
+        if not used.size:
             continue
         mono = used[:, 0] if used.shape[1] == 1 else used.mean(axis=1, dtype=np.float32)
         block = _Block(used, np.ascontiguousarray(mono), float(used.min()), float(used.max()))
@@ -519,16 +521,44 @@ def _soundfile_blocks(file: _SoundFile, lead: int, count: int, whole_steps: bool
 
 @contextmanager
 def _nsp(raw: _Raw, start_s: float, end_s: float | None) -> Iterator[_Sound]:
-    import nspfile
+    """A Kay CSL file: chunks of 16-bit samples, one for each channel, or A and B interleaved in one."""
+    rate, frames, parts = _nsp_parts(raw)
+    start, end = _bounds(start_s, end_s, rate, frames)
+    yield _Sound(rate, _nsp_blocks(raw, parts, start, end))
 
-    if raw.size > WHOLE_UP_TO:
-        raise AudioError(f"Kay CSL file of {raw.size} bytes: only up to {WHOLE_UP_TO} are read")
-    try:
-        rate, samples = nspfile.read(str(raw.path))[:2]
-    except (ValueError, RuntimeError, IndexError, MemoryError) as error:  # a bad chunk, or samples unlike the header
-        raise AudioError("not audio or corrupt: broken Kay CSL file") from error
-    start, end = _bounds(start_s, end_s, rate, len(samples))
-    yield _Sound(int(rate), iter([samples[start:end].astype(np.float32) / np.float32(32768.0)]))
+
+def _nsp_parts(raw: _Raw) -> tuple[int, int, list[tuple[int, int]]]:
+    """Rate, frames, and (position, channels) of each chunk of samples; all are as long as the header says."""
+    rate = frames = 0
+    found: dict[bytes, tuple[int, int]] = {}
+    at, end = 12, 12 + int.from_bytes(raw.head[8:12], "little")
+    for _ in range(NSP_CHUNKS):
+        if at >= end:
+            break
+        raw.file.seek(at)
+        head = raw.file.read(36)
+        name, size = head[:4], int.from_bytes(head[4:8], "little")
+        if len(head) < 8 or at + 8 + size > raw.size:
+            break
+        if name in (b"HEDR", b"HDR8"):
+            rate, frames = int.from_bytes(head[28:32], "little"), int.from_bytes(head[32:36], "little")
+        elif name in NSP_CHANNELS:
+            found[name] = (at + 8, size)
+        at += 8 + size + size % 2
+    lengths = {size / 2 / NSP_CHANNELS[name] for name, (_, size) in found.items()}
+    if at < end or not rate or lengths != {frames}:
+        raise AudioError("not audio or corrupt: broken Kay CSL file")
+    return rate, frames, [(found[name][0], width) for name, width in NSP_CHANNELS.items() if name in found]
+
+
+def _nsp_blocks(raw: _Raw, parts: list[tuple[int, int]], start: int, end: int) -> Iterator[Frames]:
+    most = max(1, BLOCK // sum(width for _, width in parts))
+    for at in range(start, end, most):
+        columns = []
+        for place, width in parts:
+            raw.file.seek(place + 2 * width * at)
+            columns.append(np.frombuffer(raw.file.read(2 * width * min(most, end - at)), "<i2").reshape(-1, width))
+        yield np.concatenate(columns, axis=1).astype(np.float32) / np.float32(32768.0)
 
 
 @contextmanager
@@ -583,7 +613,7 @@ def _wfdb_header(path: Path) -> _WfdbHeader:
         rate, frames = round(float(record[2].partition("/")[0])), int(record[3]) if len(record) > 3 else 0
         full_scale = 1.0 if sample is None else 2.0 ** (8 * sample.itemsize - 1)
         scales = [_wfdb_scale(signal, full_scale) for signal in signals]
-    except (IndexError, ValueError) as error:
+    except (IndexError, ValueError, OverflowError) as error:  # the rate may be infinite
         raise AudioError("not audio or corrupt: broken WFDB header") from error
     if stored is None or sample is None or "/" in record[0]:
         raise AudioError(f"WFDB format {kind}: only records of one segment in format 16 or 32 are read")
@@ -608,10 +638,13 @@ def _ffmpeg(raw: _Raw, start_s: float, end_s: float | None) -> Iterator[_Sound]:
     except ImportError as error:
         raise AudioError("AAC needs PyAV: pip install 'slap[m4a]'", passing=True) from error
     try:
-        with av.open(raw.file) as container:
+        with av.open(raw.file, metadata_errors="replace") as container:
             if not container.streams.audio:
                 raise AudioError("no sound in this file")
-            rate = int(container.streams.audio[0].codec_context.sample_rate)
+            codec = container.streams.audio[0].codec_context
+            if codec is None:
+                raise AudioError("not audio or corrupt: sound of an unknown codec")
+            rate = int(codec.sample_rate)
             yield _Sound(rate, _ffmpeg_blocks(av, container, rate, start_s, end_s))
     except av.FFmpegError as error:
         raise AudioError(f"not audio or corrupt: {error.strerror}") from error
@@ -623,13 +656,16 @@ def _ffmpeg_blocks(av: Any, container: Any, rate: int, start_s: float, end_s: fl
     first, last = round(start_s * rate), None if end_s is None else round(end_s * rate)
     if start_s > PREROLL_S:
         container.seek(int((start_s - PREROLL_S) / stream.time_base), stream=stream)
-    planar = av.AudioResampler(format="fltp")
+    packed = av.AudioResampler(format="flt")  # not fltp: PyAV sees 9 planes in 8 channels, and reads behind them
     pieces: list[Wave] = []
-    reached = waiting = 0
+    reached = waiting = channels = 0
     for frame in container.decode(stream):
-        at = round(float(frame.time) * rate)
-        for part in planar.resample(frame):
-            samples = part.to_ndarray().T
+        channels = channels or frame.layout.nb_channels
+        if (frame.layout.nb_channels, frame.sample_rate) != (channels, rate):
+            raise AudioError("not audio or corrupt: channels or rate change in the middle")
+        at = reached if frame.time is None else round(float(frame.time) * rate)
+        for part in packed.resample(frame):
+            samples = part.to_ndarray().reshape(-1, channels)
             reached = at + len(samples)
             begin = max(0, first - at)
             pieces.append(samples[begin : None if last is None else max(begin, last - at)])

@@ -154,6 +154,7 @@ def shard_corpus(
             write_shard, map(words.put_into, todo), total=len(todo), label=f"{corpus.name}: shards", log=log
         ):
             pass
+        store.sweep(out)  # what workers had begun that were killed, and whose units others have done since
         return summarise([unit.tar for unit in units], len(todo), summary or out)
     except OSError as error:  # of reading a recording it is an AudioError, and a reject
         raise ShardError(

@@ -97,10 +97,11 @@ class Guard:
 
     Args:
         memory: bytes that the child may allocate; None: what the machine has.
+        threads: of its numerical libraries.
     """
 
-    def __init__(self, memory: int | None = MEMORY) -> None:
-        self._memory = memory
+    def __init__(self, memory: int | None = MEMORY, threads: int = 1) -> None:
+        self._memory, self._threads = memory, threads
         self._child: _Child | None = None
         self._closed = False
 
@@ -122,7 +123,7 @@ class Guard:
         while True:
             if self._closed:
                 raise WorkerDiedError("the workers were told to stop")
-            self._child = self._child or _Child(self._memory)
+            self._child = self._child or _Child(self._memory, self._threads)
             answer = self._child.ask((work, unit, refused, limit))
             if answer is not None:
                 done, value = answer
@@ -152,7 +153,7 @@ class Guard:
 
 
 class _Child:
-    def __init__(self, memory: int | None) -> None:
+    def __init__(self, memory: int | None, threads: int) -> None:
         self._pipe, theirs = Pipe()
         watched, self._life = (
             os.pipe()
@@ -167,7 +168,7 @@ class _Child:
                 stdin=subprocess.DEVNULL,
                 env={
                     **os.environ,
-                    **dict.fromkeys(("OMP_NUM_THREADS", "POLARS_MAX_THREADS"), "1"),
+                    **dict.fromkeys(("OMP_NUM_THREADS", "POLARS_MAX_THREADS"), str(threads)),
                     "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
                 },
             )

@@ -12,13 +12,14 @@ import os
 import queue
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from pipelines.guard import MEMORY, Guard, Work
+from pipelines.guard import MEMORY, Guard, Note, Work
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
@@ -41,6 +42,7 @@ def run(
     log: Callable[[str], object] | None = None,
     memory: int | None = MEMORY,
     workers: int | None = None,
+    whole_machine: bool = False,
 ) -> Iterator[Result]:
     """Results in the order of ``units``, which are drawn as they are needed.
 
@@ -52,6 +54,8 @@ def run(
         log: is told now and then how far it is.
         memory: bytes that a worker may allocate; None: what the machine has.
         workers: at a time; None: `SLAP_WORKERS`, or one for each core.
+        whole_machine: a unit uses all cores or the GPU, and nothing in it is known to crash: here the units are done in
+            this process one by one, on Ray one on each GPU or node.
 
     Raises:
         EngineError: ``SLAP_ENGINE`` or ``SLAP_WORKERS`` cannot be used.
@@ -59,17 +63,17 @@ def run(
     """
     engine = _engine()
     started = told = time.monotonic()
-    results = engine(work, units, workers or workers_wanted(), memory)
-    for done, result in enumerate(tqdm(results, total=total, desc=label, leave=False), 1):
-        now = time.monotonic()
-        if log is not None and now - told >= TELL_EVERY_S:
-            left = (now - started) / done * (total - done)
-            log(f"{label}: {done} of {total}, about {left / 60:.0f} min left")
-            told = now
-        yield result
+    with closing(engine(work, units, workers or workers_wanted(), memory, whole_machine)) as results:
+        for done, result in enumerate(tqdm(results, total=total, desc=label, leave=False), 1):
+            now = time.monotonic()
+            if log is not None and now - told >= TELL_EVERY_S:
+                left = (now - started) / done * (total - done)
+                log(f"{label}: {done} of {total}, about {left / 60:.0f} min left")
+                told = now
+            yield result
 
 
-def _engine() -> Callable[..., Iterator[Any]]:
+def _engine() -> Callable[..., Generator[Any, None, None]]:
     if engine_name() == "ray":
         from pipelines import ray_engine
 
@@ -114,8 +118,11 @@ _idle: dict[
 
 
 def _local(
-    work: Work[Unit, Result], units: Iterable[Unit], workers: int | None, memory: int | None
-) -> Iterator[Result]:
+    work: Work[Unit, Result], units: Iterable[Unit], workers: int | None, memory: int | None, whole_machine: bool
+) -> Generator[Result, None, None]:
+    if whole_machine:
+        yield from (work(unit, Note()) for unit in units)
+        return
     workers = workers or os.cpu_count() or 1
     kept = _idle.pop(memory, [])
     guards = [*kept, *(Guard(memory) for _ in range(workers - len(kept)))]

@@ -24,5 +24,6 @@ PRODUCTS = (
 
 def clear(settings: Settings) -> int:
     """Remove unfinished files whose process has ended; how many that were. Those of the living stay."""
-    places = dict.fromkeys([*(settings.warehouse / name for name in PRODUCTS), settings.shards])
+    apart = (settings.shards_store, settings.manifests, settings.embeddings, settings.checkpoints)
+    places = dict.fromkeys([*(settings.warehouse / name for name in PRODUCTS), *apart])
     return sum(map(store.sweep, places)) + warehouse.sweep(settings.meta_db)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,13 @@ from pipelines import grammar
 from pipelines.corpora._base import Corpus, corpora, recipes
 from pipelines.corpora._vocabulary import nearest
 from pipelines.paraphrase import options as paraphrasing
-from slap_model import config
+from slap_model import config, store
+from slap_model.store import StoreError
 from slap_model.text import ENGLISH_ONLY
 
 PROJECT = Path(__file__).resolve().parent.parent
+RUN = "run.json"  # in a warehouse: what it holds
+OWNER = "warehouse.json"  # in a store: whose it is
 Mode = Literal["demo", "real"]
 
 
@@ -36,6 +40,7 @@ class Settings:
     mode: Mode = "demo"
     raw: Path = PROJECT / "warehouse" / "raw"
     warehouse: Path = PROJECT / "warehouse"
+    store_at: Path | None = None  # where shards, manifests, vectors and checkpoints lie; None: in the warehouse
     config: str = "demo"  # name in slap_model/configs, or a TOML file
     overrides: tuple[str, ...] = ()  # section.field=value for the configuration
     scale: float = 1.0  # of the miniatures: speakers per corpus
@@ -69,9 +74,39 @@ class Settings:
         return self.warehouse / "captions"
 
     @property
+    def store(self) -> Path:
+        """Where what is large lies: the warehouse, another folder, or an object store."""
+        return self.store_at or self.warehouse
+
+    @property
+    def apart(self) -> bool:
+        """Whether the store is not the warehouse."""
+        return self.store != self.warehouse
+
+    @property
     def shards(self) -> Path:
-        """WebDataset tars, one folder per corpus."""
+        """What DuckDB reads of the shards, one folder per corpus: index, rejects and sizes."""
         return self.warehouse / "shards"
+
+    @property
+    def shards_store(self) -> Path:
+        """WebDataset tars and their indexes, one folder per corpus."""
+        return self.store / "shards"
+
+    @property
+    def manifests(self) -> Path:
+        """What trainings read, by hash."""
+        return self.store / "manifests"
+
+    @property
+    def embeddings(self) -> Path:
+        """Vectors of the utterances, one folder per embedder."""
+        return self.store / "embeddings"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Trainings, one folder each. They are written in the warehouse; where the store is apart, also here."""
+        return self.store / "checkpoints"
 
     @property
     def reports(self) -> Path:
@@ -86,9 +121,9 @@ class Settings:
         """Note in ``run.json`` what this warehouse holds, and keep a demo from writing over a real run.
 
         Raises:
-            SettingsError: the raw folder is absent or holds no corpus, or a demo would replace a run on real corpora.
+            SettingsError: the raw folder is absent or holds no corpus, a demo would replace a run on real corpora, or
+                the store cannot be used or holds what another warehouse made.
         """
-        note = self.warehouse / "run.json"
         if self.mode == "real" and not self.raw.is_dir():
             raise SettingsError(f"{self.raw} is no folder: set SLAP_RAW to the folder that holds one folder per corpus")
         if self.mode == "real" and not any(path.is_dir() for path in self._raw_folders()):
@@ -97,14 +132,34 @@ class Settings:
                 f"; it seems to be {self.raw.name} itself: name the folder above" if self.raw.name in recipes() else ""
             )
             raise SettingsError(f"{self.raw} holds no folder {of}: SLAP_RAW holds one folder per corpus{above}")
-        held = json.loads(note.read_text()) if note.is_file() else {}
+        held = note_of(self.warehouse)
         if self.mode == "demo" and held.get("mode") == "real":
             raise SettingsError(
                 f"{self.warehouse} holds a run on the corpora in {held['raw']}: a demo would replace its tables and "
                 "board. Give the demo its own folder: SLAP_WAREHOUSE=<folder> make demo"
             )
         self.warehouse.mkdir(parents=True, exist_ok=True)
-        note.write_text(json.dumps({"mode": self.mode, "raw": str(self.raw)}))
+        note = {"mode": self.mode, "raw": str(self.raw)}
+        if self.apart:
+            owner = str(held.get("id") or secrets.token_hex(8))
+            self._claim_store(owner)
+            note |= {"store": str(self.store), "id": owner}
+        store.write(self.warehouse / RUN, json.dumps(note).encode())
+
+    def _claim_store(self, owner: str) -> None:
+        """Two warehouses in one store would each remove the tars that the other needs."""
+        note = self.store / OWNER
+        try:
+            held = json.loads(store.content(note))["id"] if store.exists(note) else ""
+            if not held:
+                store.write(note, json.dumps({"id": owner}).encode())
+        except (StoreError, ValueError, KeyError, TypeError) as error:
+            raise SettingsError(f"SLAP_STORE: {error}") from error
+        if held not in ("", owner):
+            raise SettingsError(
+                f"{self.store} holds what another warehouse made, and each would remove the tars of the other: give "
+                f"this one a folder of its own in SLAP_STORE. Where the other one is no more, remove {note}"
+            )
 
 
 def from_environment(mode: Mode, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -116,6 +171,10 @@ def from_environment(mode: Mode, environment: Mapping[str, str] = os.environ) ->
     as ``<owner>/<model>``. ``SLAP_GPUS`` is how many GPUs one training takes; without it, all of the machine.
     ``SLAP_LANGUAGES`` are the languages of the captions, with commas between; English without it, since the default
     text tower reads no other: captions in other languages need a multilingual one (``text.tower``).
+
+    ``SLAP_STORE`` is where shards, manifests, vectors and checkpoints lie: a folder or the URL of an object store
+    (``s3://<bucket>/<folder>``, with credentials and endpoint in ``AWS_*``). It is noted in the warehouse, so that
+    later commands find it there; without it and without a note, it is the warehouse.
 
     ``SLAP_LLM_MODEL`` names a language model that paraphrases the English captions: with ``SLAP_LLM_URL``, a model of
     that OpenAI-compatible endpoint (``https://<server>/v1``; the key, if it wants one, stands in ``SLAP_LLM_KEY``);
@@ -143,10 +202,12 @@ def from_environment(mode: Mode, environment: Mapping[str, str] = os.environ) ->
     gpus = given("SLAP_GPUS", "0")
     if not gpus.isdecimal():
         raise SettingsError(f"SLAP_GPUS={gpus!r} is no number of GPUs")
+    large = store_of(warehouse, environment)
     settings = Settings(
         mode=mode,
         raw=Path(given("SLAP_RAW")).resolve() if mode == "real" else warehouse / "raw",
         warehouse=warehouse,
+        store_at=None if large == warehouse else large,
         config=given("SLAP_CONFIG", default_config(mode)),
         overrides=tuple(given("SLAP_SET").split()),
         scale=scale,
@@ -177,6 +238,26 @@ def from_environment(mode: Mode, environment: Mapping[str, str] = os.environ) ->
         raise SettingsError(str(error)) from error
     _check_languages(settings.languages, configured.text.tower)
     return settings
+
+
+def note_of(warehouse: Path) -> dict[str, str]:
+    """What the last run noted of itself in a warehouse: mode, raw, and store where it is apart; empty without one."""
+    note = warehouse / RUN
+    return dict(json.loads(note.read_text())) if note.is_file() else {}
+
+
+def store_of(warehouse: Path, environment: Mapping[str, str] = os.environ) -> Path:
+    """Where the shards, manifests, vectors and checkpoints of a warehouse lie: ``SLAP_STORE``, else as in its last run.
+
+    Raises:
+        SettingsError: a URL that cannot be used.
+    """
+    given = environment.get("SLAP_STORE") or note_of(warehouse).get("store", "")
+    try:
+        found = store.place(given or warehouse)
+    except StoreError as error:
+        raise SettingsError(f"SLAP_STORE: {error}") from error
+    return found.resolve() if store.is_local(found) else found
 
 
 def _paraphrase(environment: Mapping[str, str]) -> paraphrasing.Options | None:

@@ -148,7 +148,8 @@ def shard_corpus(
         store.sweep(out)
         units = plan(corpus.name, root, rows, out)
         _remove_stale(out, {unit.tar.name for unit in units})
-        todo = [unit for unit in units if not complete(unit)]
+        done = store.at_once(complete, units)
+        todo = [unit for unit, is_done in zip(units, done, strict=True) if not is_done]
         words = _Words(captions, rows if todo else rows.clear())
         for _ in scale.run(
             write_shard, map(words.put_into, todo), total=len(todo), label=f"{corpus.name}: shards", log=log
@@ -191,7 +192,7 @@ def complete(unit: Shard) -> bool:
     stored = _stored_if_whole(unit)
     if not stored or stored["key"] != unit.key or any(reject["passing"] for reject in json.loads(stored["rejects"])):
         return False
-    return unit.tar.is_file() and unit.tar.stat().st_size == int(stored["size"])
+    return store.exists(unit.tar) and store.size(unit.tar) == int(stored["size"])
 
 
 def made_from(unit: Shard) -> bool:
@@ -241,8 +242,8 @@ def take_out(tar: Path, utterances: Collection[str], paths: Collection[str], key
         with _opened(tar) as archive:
             _pack(tar, (s for s in _samples_in(archive, rows)), key, left)
     else:
-        index.unlink()
-        tar.unlink()
+        store.remove(index)
+        store.remove(tar)
 
 
 def rejects_of(tar: Path) -> list[dict[str, Any]]:
@@ -290,9 +291,9 @@ def rows_to_cut(corpus: str, meta_db: Path, id_key: bytes) -> pl.DataFrame:
 
 def summarise(tars: Sequence[Path], written: int, out: Path) -> ShardReport:
     """Write ``index.parquet``, ``rejects.json`` and ``sizes.json`` of a corpus from the indexes of its tars."""
-    indexes = [_read_index(tar.with_suffix(".parquet")) for tar in tars]
+    indexes = store.at_once(_read_index, [tar.with_suffix(".parquet") for tar in tars])
     index = pl.concat([pl.DataFrame(schema=dict(INDEX)), *indexes])
-    found = [reject for tar in tars for reject in rejects_of(tar)]
+    found = [reject for rejects in store.at_once(rejects_of, tars) for reject in rejects]
     rejects = pl.DataFrame([[reject[name] for name in REJECT] for reject in found], schema=dict(REJECT), orient="row")
     sizes = {tar.name: part.height for tar, part in zip(tars, indexes, strict=True)}
     store.write(out / "index.parquet", _parquet(index))
@@ -431,7 +432,7 @@ def _write_index(
 
 @contextmanager
 def _opened(tar: Path) -> Iterator[tarfile.TarFile]:
-    with tar.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
+    with store.here(tar) as file, tarfile.open(file, mode="r:") as archive:
         yield archive
 
 
@@ -460,12 +461,9 @@ def _samples_in(
 
 
 def _remove_stale(out: Path, wanted: Collection[str]) -> None:
-    for stale in out.glob("*-*.parquet"):
+    for stale in [*store.listing(out, "*-*.parquet"), *store.listing(out, "*.tar")]:
         if stale.with_suffix(".tar").name not in wanted:
-            stale.unlink()
-    for stale in out.glob("*.tar"):
-        if stale.name not in wanted:
-            stale.unlink()
+            store.remove(stale)
 
 
 def _cut(split: str, rows: pl.DataFrame, bounds: Mapping[str, str]) -> Iterator[tuple[str, pl.DataFrame]]:
@@ -485,7 +483,7 @@ def _cut(split: str, rows: pl.DataFrame, bounds: Mapping[str, str]) -> Iterator[
 
 def _bounds(out: Path) -> dict[str, str]:
     path = out / BOUNDS
-    return json.loads(path.read_text()) if path.is_file() else {}
+    return json.loads(store.content(path)) if store.exists(path) else {}
 
 
 def _separator(before: str, first: str) -> str:
@@ -516,13 +514,11 @@ def _stored_if_whole(unit: Shard) -> dict[str, str]:
 
 
 def _stored(index: Path) -> dict[str, str]:
-    with index.open("rb") as file:
-        return dict(pl.read_parquet_metadata(file))
+    return dict(pl.read_parquet_metadata(store.source(index)))
 
 
 def _read_index(index: Path) -> pl.DataFrame:
-    with index.open("rb") as file:
-        return pl.read_parquet(file)
+    return pl.read_parquet(store.source(index))
 
 
 def _parquet(frame: pl.DataFrame, stored: Mapping[str, str] | None = None) -> bytes:

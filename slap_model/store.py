@@ -18,12 +18,13 @@ import re
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 from urllib.parse import urlsplit
 
 # Object stores: an object is there whole or not at all. Driver that fsspec needs, and how to get it.
@@ -34,11 +35,13 @@ DRIVERS = {
 }
 PART = 16 * 2**20  # bytes of one part of an upload; four are in flight, so an upload takes 64 MiB of memory
 PARTS_AT_ONCE = 4
-TRIES = (
-    5  # of a request that is answered with 500 or 503, or whose connection breaks; waits of 1 s, 2 s, 4 s ... between
-)
+REQUESTS_AT_ONCE = 16
+TRIES = 5  # of a request that is answered with 500 or 503, or whose connection breaks; up to 8 s between them
 TRIES_OF_A_BODY = 3  # of an answer that breaks off in the middle, and of a request that was tried `TRIES` times
 ABANDONED_AFTER = timedelta(days=1)  # an upload in parts that nobody has completed by then is of a killed writer
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 _DRAFT = re.compile(r"\..+\.(?P<host>[^.]+)-(?P<pid>\d+)\.tmp")
 
@@ -260,6 +263,12 @@ def _below(files: Any, key: str, parts: list[str]) -> Iterator[str]:
             yield from (f"{name}/{below}" for below in _below(files, f"{key}/{name}", parts[1:]))
 
 
+def at_once(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """``work`` of each item, in their order: small requests, of which each would wait for the one before."""
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as threads:
+        return list(threads.map(work, items))
+
+
 def check(folder: Path) -> None:
     """Ask an object store once, so that a run learns at its start that it cannot be used.
 
@@ -325,13 +334,20 @@ def _lives(pid: int) -> bool:
 # --- fsspec ---
 
 
-def _files(path: Path) -> Any:
-    """The file system of a URL, of this process and thread: one that was made before a fork cannot be used after it."""
-    import fsspec
+_open: dict[tuple[int, str], Any] = {}  # by process and options
 
-    files = fsspec.filesystem(path.protocol, **path.storage_options)  # type: ignore[attr-defined]
-    files.retries = TRIES_OF_A_BODY  # of s3fs, over botocore's own
-    return files
+
+def _files(path: Path) -> Any:
+    """The file system of a URL, one for all threads of a process: one made before a fork cannot be used after it."""
+    protocol, options = path.protocol, path.storage_options  # type: ignore[attr-defined]
+    key = os.getpid(), f"{protocol} {options}"
+    if key not in _open:
+        import fsspec
+
+        files = fsspec.filesystem(protocol, **options)
+        files.retries = TRIES_OF_A_BODY  # of s3fs, over botocore's own
+        _open[key] = files
+    return _open[key]
 
 
 def _key(path: Path) -> str:
@@ -348,7 +364,8 @@ def _options(scheme: str) -> dict[str, Any]:
         return {"use_listings_cache": False}
     seconds = _timeout()
     tries = {"mode": "standard", "total_max_attempts": TRIES}
-    config = {"retries": tries, "connect_timeout": min(seconds, 10.0), "read_timeout": seconds}
+    waits = {"connect_timeout": min(seconds, 10.0), "read_timeout": seconds}
+    config = {"retries": tries, "max_pool_connections": REQUESTS_AT_ONCE, **waits}
     return {"use_listings_cache": False, "config_kwargs": config}
 
 

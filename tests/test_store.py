@@ -263,6 +263,7 @@ def test_a_bucket_that_is_not_there_is_named(s3: Store) -> None:
 def test_without_credentials_it_says_which_to_set(s3: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [name for name in os.environ if name.startswith("AWS_") and "KEY" in name]:
         monkeypatch.delenv(name)
+    monkeypatch.setattr(store, "_open", {})
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setattr(s3fs.S3FileSystem, "_cache", {})  # a client keeps what it was told
@@ -272,6 +273,7 @@ def test_without_credentials_it_says_which_to_set(s3: Store, monkeypatch: pytest
 
 def test_an_endpoint_where_nobody_listens_is_named(few_tries: None, monkeypatch: pytest.MonkeyPatch, s3: Store) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(store, "_open", {})
     monkeypatch.setattr(s3fs.S3FileSystem, "_cache", {})  # a client keeps what it was told
     with pytest.raises(StoreError, match=r"cannot be reached.*AWS_ENDPOINT_URL"):
         store.check(store.place("s3://bucket/x"))
@@ -295,6 +297,7 @@ def test_a_url_that_cannot_be_used_is_refused(text: str, says: str) -> None:
 
 def test_without_the_driver_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
+    monkeypatch.setattr(store, "_open", {})
     monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
     with pytest.raises(StoreError, match=r"s3fs is not installed: pip install 'slap\[s3\]'"):
         store.place("s3://another-bucket/x")

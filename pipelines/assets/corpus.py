@@ -110,8 +110,9 @@ def corpus_assets(corpus: Corpus) -> list[dg.AssetSpec | dg.AssetsDefinition]:
                 common.raw_root(settings, current),
                 settings.meta_db,
                 settings.captions_folder,
-                settings.shards / corpus.name,
+                settings.shards_store / corpus.name,
                 ingest.id_key(settings.warehouse),
+                summary=settings.shards / corpus.name,
                 log=context.log.info,
             )
         except (shards.LicenceError, shards.ShardError, guard.WorkerDiedError, scale.EngineError) as error:

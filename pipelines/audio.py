@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import re
 import shutil
 import stat
@@ -46,6 +47,7 @@ WHOLE_UP_TO = (
     64 * 2**20
 )  # bytes of a file that is read once into memory, so that hash and samples are of the same bytes
 BLOCK = 2**19  # samples of all channels that are decoded at once
+SYNC_WORDS = 64  # that may look like a frame's begin in the last few of a FLAC; more are no sound, and take long
 SILENCE = 2.0 / 32768  # a recording whose samples span less than this, two steps of 16 bits, is silent
 READ_UP_TO_S = 120.0  # a cut of an MP3 that begins earlier is reached by reading: its decoder complains of seeks
 PREROLL_S = 0.5  # MP3 and AAC need the frames before a cut to decode its beginning
@@ -216,17 +218,22 @@ def _channel(frames: Frames, channel: int) -> Frames:
 def _stored(sound: _Sound, channel: int | None, meter: Meter) -> Iterator[Steps]:
     """What is stored of a sound, block by block, and measured on its way."""
     stream = None if sound.rate == RATE else soxr.ResampleStream(sound.rate, RATE, 1, dtype="float32", quality="HQ")
-    for block in _blocks(sound, channel):
+    for block, last in _ending(_blocks(sound, channel)):
         meter.native(block.frames, block.mono, block.low, block.high)
-        steps, beyond = _steps(stream.resample_chunk(block.mono) if stream else block.mono)
-        meter.stored(steps, beyond)
-        yield steps
-    if stream:
-        steps, beyond = _steps(stream.resample_chunk(np.zeros(0, np.float32), last=True))
+        steps, beyond = _steps(stream.resample_chunk(block.mono, last) if stream else block.mono)
         meter.stored(steps, beyond)
         yield steps
     if not meter.stored_samples:
         raise AudioError("no samples")
+
+
+def _ending(blocks: Iterator[_Block]) -> Iterator[tuple[_Block, bool]]:
+    """Each block, and whether it is the last."""
+    before = next(blocks)  # there is one: `_blocks` has said otherwise
+    for block in blocks:
+        yield before, False
+        before = block
+    yield before, True
 
 
 def _steps(wave: Frames) -> tuple[Steps, int]:
@@ -305,13 +312,8 @@ def _ends_with_a_frame(raw: _Raw, frames_at: int, samples: int) -> bool:
     begin = max(frames_at, raw.size - longest)
     raw.file.seek(begin)
     tail = raw.file.read(longest)
-    at = tail.find(b"\xff")
-    while at >= 0:
-        header = tail[at : at + 16]
-        if len(header) > 5 and header[1] in (0xF8, 0xF9) and _crc16(tail[at:]) == 0:
-            return True
-        at = tail.find(b"\xff", at + 1)
-    return False
+    tries = itertools.islice(re.finditer(rb"\xff[\xf8\xf9]", tail), SYNC_WORDS)
+    return any(_crc16(tail[found.start() :]) == 0 for found in tries)
 
 
 def _crc16(content: bytes) -> int:

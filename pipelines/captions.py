@@ -8,7 +8,6 @@ a twin from a negative.
 from __future__ import annotations
 
 import hashlib
-import os
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pipelines import grammar as grammars
 from pipelines import phrases as tables
 from pipelines.grammar import PHRASES, Grammar, PhraseError, grammar, languages
 from pipelines.phrases import UNSPOKEN, Phrase, phrases_for, topic
+from slap_model import store
 
 __all__ = [
     "PHRASES",
@@ -331,6 +331,5 @@ def _written_key(path: Path) -> str | None:
 
 
 def _write(frame: pl.DataFrame, path: Path, key: str) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    frame.write_parquet(draft, metadata={"key": key})
-    draft.replace(path)
+    with store.whole(path) as file:
+        frame.write_parquet(file, metadata={"key": key})

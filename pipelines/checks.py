@@ -122,9 +122,9 @@ quality_checks = [quality_check(name) for name in QUALITY]
 
 SAME_AUDIO = """Give the two ids one `person_id` in the recipe, or take one of the files away. This names them:
 
-    SELECT i.raw_sha256, u.corpus, u.path
-    FROM read_parquet('warehouse/shards/*/index.parquet') AS i JOIN utterance AS u USING (utt_id)
-    QUALIFY count(DISTINCT u.speaker_id) OVER (PARTITION BY i.raw_sha256) > 1 ORDER BY ALL
+    SELECT r.samples_sha256, u.corpus, u.path
+    FROM recording AS r JOIN utterance AS u USING (utt_id)
+    QUALIFY count(DISTINCT u.speaker_id) OVER (PARTITION BY r.samples_sha256) > 1 ORDER BY ALL
 """
 
 
@@ -141,6 +141,23 @@ def same_audio(slap: Slap) -> dg.AssetCheckResult:
         metadata={
             "findings": common.markdown(pl.DataFrame(found, schema=["severity", "corpus", "finding", "n", "example"])),
             "what_to_do": dg.MetadataValue.md(SAME_AUDIO),
+        },
+    )
+
+
+@dg.asset_check(asset="manifest", blocking=True, description="Every utterance is in one tar or is one reject.")
+def nothing_lost(slap: Slap) -> dg.AssetCheckResult:
+    """Blocks training while an utterance is in no tar and no reject, in two, or known to the tars alone."""
+    found = meta.accounting(slap.settings().meta_db)
+    lost = {name: int(found[name].sum()) for name in ("missing", "unknown", "twice")}
+    return dg.AssetCheckResult(
+        passed=not any(lost.values()),
+        metadata={
+            **{name: int(found[name].sum()) for name in ("utterances", "in_tars", "rejected")},
+            **lost,
+            "per_corpus": common.markdown(found, rows=found.height),
+            "what_to_do": "materialize the <corpus>_shards of the corpora at the top; SELECT * FROM accounting in "
+            "meta.db shows them, and the view reject says why each file was left out",
         },
     )
 

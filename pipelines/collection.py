@@ -33,6 +33,7 @@ import polars as pl
 
 from benchmark.embed import embed_waves
 from pipelines import audio
+from slap_model import store
 
 if TYPE_CHECKING:
     from benchmark.embedders import SlapEmbedder
@@ -301,9 +302,8 @@ def _write_part(model: Model, some: Sequence[_Read], file: Path) -> None:
         },
         schema=SCHEMA,
     )
-    draft = file.with_suffix(".tmp")
-    frame.write_parquet(draft)
-    draft.replace(file)
+    with store.whole(file) as written:
+        frame.write_parquet(written)
 
 
 def _finish(model: Model, file: Path, parts: Path, folder: Path, index: Sequence[tuple[str, str]]) -> pl.DataFrame:
@@ -313,8 +313,7 @@ def _finish(model: Model, file: Path, parts: Path, folder: Path, index: Sequence
         .join(_kept(model, file, parts).drop("path"), on="sha256", how="left", maintain_order="left")
         .select(*SCHEMA)
     )
-    draft = file.with_suffix(".tmp")
-    rows.write_parquet(draft, metadata={"root": str(folder)})
-    draft.replace(file)
+    with store.whole(file) as written:
+        rows.write_parquet(written, metadata={"root": str(folder)})
     shutil.rmtree(parts)
     return rows

@@ -30,6 +30,7 @@ definitions = dg.Definitions(
         checks.cohorts_in_graph,
         checks.board_complete,
         checks.same_audio,
+        checks.nothing_lost,
         *checks.quality_checks,
     ],
     jobs=[jobs.demo, jobs.run],

@@ -35,6 +35,20 @@ def findings(meta_db: Path) -> pl.DataFrame:
     return ask(meta_db, "SELECT severity, corpus, finding, n, example FROM quality ORDER BY severity, corpus, finding")
 
 
+def accounting(meta_db: Path) -> pl.DataFrame:
+    """A row per corpus: what became of its utterances. ``missing``, ``unknown`` and ``twice`` must be 0."""
+    return ask(
+        meta_db,
+        """
+        SELECT
+            corpus, utterances, in_tars, rejected, missing, "unknown", twice,
+            (SELECT count(*) FROM reject AS r WHERE r.corpus = a.corpus AND passing) AS tried_again_next_time
+        FROM accounting AS a
+        ORDER BY missing + "unknown" + twice DESC, corpus
+        """,
+    )
+
+
 def split_hash(meta_db: Path) -> str:
     """Hash of the assignment of persons to splits."""
     return str(ask(meta_db, "SELECT split_hash FROM build")["split_hash"].item())

@@ -1,17 +1,18 @@
 """The same recording under two people: a copy, a mislabelled file, or one person with two ids.
 
-Sharding knows the hash of every raw file, so this is asked after it. Two utterances are the same audio where raw hash,
-cut and channel are the same: the turns of two people in one file are not.
+Sharding knows the hash of the samples that it stored, so this is asked after it: a FLAC and a WAV of one recording are
+the same, and so are two files that differ in their header. The turns of two people in one file are not.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import duckdb
+
+from slap_model import store
 
 FILE = "findings.json"  # in the folder of the shards; meta.db shows it in its view `quality`
 LEAK = "same audio under two people, in two splits"
@@ -33,11 +34,12 @@ def find(meta_db: Path, shards: Path) -> list[dict[str, Any]]:
             SELECT
                 string_agg(DISTINCT u.corpus, ', ' ORDER BY u.corpus) AS corpus,
                 count(DISTINCT p.split) > 1 AS leak
-            FROM read_parquet(?) AS i
+            FROM read_parquet(?, union_by_name = true) AS i
             JOIN utterance AS u ON u.utt_id = i.utt_id
             JOIN speaker AS s ON s.speaker_id = u.speaker_id
             JOIN person_split AS p ON p.person_id = s.person_id
-            GROUP BY i.raw_sha256, coalesce(u.start_s, 0), coalesce(u.end_s, -1), coalesce(u.channel, -1)
+            WHERE i.samples_sha256 IS NOT NULL  -- of an earlier version: the corpus is no longer part of the graph
+            GROUP BY i.samples_sha256
             HAVING count(DISTINCT s.person_id) > 1
         )
         SELECT leak, corpus, count(*) AS n
@@ -57,10 +59,7 @@ def find(meta_db: Path, shards: Path) -> list[dict[str, Any]]:
 def write(meta_db: Path, shards: Path) -> list[dict[str, Any]]:
     """Look for copies and leave the findings where the view ``quality`` reads them."""
     found = find(meta_db, shards)
-    shards.mkdir(parents=True, exist_ok=True)
-    draft = shards / f"{FILE}.{os.getpid()}.tmp"
-    draft.write_text(json.dumps(found, indent=1))
-    os.replace(draft, shards / FILE)
+    store.write(shards / FILE, json.dumps(found, indent=1).encode())
     return found
 
 

@@ -24,6 +24,7 @@ from pipelines.collection import CollectionError, Model, root_of
 from pipelines.corpora._base import Corpus
 from pipelines.settings import Settings
 from pipelines.shards import tar_sha256
+from slap_model import store
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -241,10 +242,7 @@ def write_page(settings: Settings, found: Found, target: Path, *, own_sound: boo
         rows="\n".join(rows),
         day=date.today().isoformat(),
     )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.tmp")
-    draft.write_text(page, encoding="utf-8")
-    draft.replace(target)
+    store.write(target, page.encode())
     return heard
 
 

@@ -27,11 +27,24 @@ from benchmark import transfer
 from pipelines import pitch, schema, withdrawals
 from pipelines import split as splits
 from pipelines.corpora._base import Licence
+from pipelines.shards import INDEX
 from slap_model import store
 
 TABLES = schema.NAMES
 VOCABULARY = ("attributes", "instruments", "words")
 TRANSFERS = transfer.FILE.replace(".", "*.")  # in the folder of an embedder's scores
+RECORDING = (  # columns of the view
+    "utt_id",
+    "corpus",
+    "seconds",
+    "native_rate",
+    "bandwidth",
+    "clipping",
+    "level",
+    "speech",
+    "raw_sha256",
+    "samples_sha256",
+)
 SPLIT_FILE = "split.parquet"  # in the folder of the tables
 PARTS, AFTER_PARTS, AFTER_SPLIT = "30", "49", "50"  # the numbers of the SQL files where the three stages begin
 OBSERVATIONS_PER_PART = 6_000_000  # smaller parts leave more half-filled row groups, larger ones take more memory
@@ -89,7 +102,7 @@ def build(
         vocabulary: folder of attributes.csv, instruments.csv and words.csv.
         sql: folder of the SQL files.
         scores: folder of ``<embedder>/<task>.<mode>.json`` and ``<embedder>/transfer.parquet``; need not exist yet.
-        shards: folder of ``<corpus>/rejects.json``; need not exist yet.
+        shards: folder of ``<corpus>/{index.parquet,rejects.json}``; need not exist yet.
         split_seed: of the hash that gives new persons a split.
 
     Raises:
@@ -100,7 +113,8 @@ def build(
     split_file = tables / SPLIT_FILE
     settings = f"{sorted(corpora)} {split_seed} {scores.resolve()} {shards.resolve()} {duckdb.__version__}"
     fingerprint = _fingerprint([*inputs, split_file], settings)
-    _keep_transfer_columns(scores)
+    _keep_columns(scores / ".none" / TRANSFERS.replace("*", "-columns"), transfer.SCHEMA)
+    _keep_columns(shards / ".none" / "index.parquet", INDEX)
     if _stored_fingerprint(out) == fingerprint:
         return _report(out, built=False, started=started)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -129,6 +143,7 @@ def build(
             con.register("voice_sample_file", _voice_sample(tables, corpora))
             _view_of_files(con, "score_file", scores.resolve() / "*" / "*.json")
             _view_of_transfers(con, scores.resolve())
+            _view_of_recordings(con, shards.resolve())
             _view_of_files(con, "shard_reject_file", shards.resolve() / "*" / "rejects.json")
             _view_of_files(con, "withdrawal_file", tables.resolve().parent / withdrawals.NAME)
             _view_of_files(con, "audio_finding_file", shards.resolve() / "findings.json")
@@ -320,13 +335,17 @@ def _view_of_transfers(con: duckdb.DuckDBPyConnection, scores: Path) -> None:
     con.sql(query, params=[str(scores / "*" / TRANSFERS)]).create_view("transfer_file")
 
 
-def _keep_transfer_columns(scores: Path) -> None:
-    """A file of no rows with the columns of a transfer: DuckDB cannot read Parquet files where there is none."""
-    target = scores / ".none" / TRANSFERS.replace("*", "-columns")
-    if not target.is_file() or pl.read_parquet_schema(target) != transfer.SCHEMA:
-        target.parent.mkdir(parents=True, exist_ok=True)
+def _view_of_recordings(con: duckdb.DuckDBPyConnection, shards: Path) -> None:
+    """Make the view ``recording`` of what sharding measured; an index of other code lacks columns, which are null."""
+    query = f"SELECT {', '.join(RECORDING)} FROM read_parquet(?, union_by_name = true)"  # noqa: S608 - our own names
+    con.sql(query, params=[str(shards / "*" / "index.parquet")]).create_view("recording")
+
+
+def _keep_columns(target: Path, columns: Mapping[str, pl.DataType]) -> None:
+    """A file of no rows with some columns: DuckDB cannot read Parquet files where there is none."""
+    if not target.is_file() or pl.read_parquet_schema(target) != columns:
         with store.whole(target) as file:
-            pl.DataFrame(schema=dict(transfer.SCHEMA)).write_parquet(file)
+            pl.DataFrame(schema=dict(columns)).write_parquet(file)
 
 
 def _store_build(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -18,6 +17,7 @@ from typing import Any
 import polars as pl
 
 from pipelines.schema import REJECT, Tables
+from slap_model import store
 
 NAME = "withdrawals.csv"  # in the folder of the warehouse
 LEFT_OUT = "a speaker who withdrew: left out with all recordings"
@@ -82,13 +82,7 @@ def put(path: Path, row: Withdrawal, hashed: Hash) -> None:
     writer = csv.DictWriter(text, [field.name for field in fields(Withdrawal)], lineterminator="\n")
     writer.writeheader()
     writer.writerows(asdict(one) for one in rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(text.getvalue())
-        file.flush()
-        os.fsync(file.fileno())  # nothing is removed before the list is on the disk
-    draft.replace(path)
+    store.write(path, text.getvalue().encode())  # which is on the disk then: nothing is removed before
 
 
 def hashes(ids: Collection[str], hashed: Hash) -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from slap_model import store
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -158,12 +159,10 @@ def load_vectors(path: Path) -> dict[str, Vectors]:
 
 
 def _write(known: dict[str, Vectors], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     texts = sorted(known)
     columns = {
         "text": pa.array(texts, pa.string()),
         "vector": pa.array([known[text] for text in texts], pa.list_(pa.float32())),
     }
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    pq.write_table(pa.table(columns), draft)
-    draft.replace(path)
+    with store.whole(path) as file:
+        pq.write_table(pa.table(columns), file)

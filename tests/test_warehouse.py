@@ -20,6 +20,7 @@ import pytest
 
 from pipelines import pitch, warehouse, withdrawals
 from pipelines.corpora._base import Rows
+from pipelines.shards import INDEX
 from pipelines.warehouse import WarehouseError, WarehouseReport
 
 HOME = Path(__file__).resolve().parent.parent / "warehouse"
@@ -704,6 +705,51 @@ def write_transfers(scores: Path, embedder: str, *rows: dict[str, object]) -> No
     pl.DataFrame(rows).write_parquet(scores / embedder / "transfer.parquet")
 
 
+def write_shards(
+    house: House, corpus: str, recordings: list[str], rejects: list[dict[str, object]] | None = None
+) -> None:
+    """What sharding leaves of a corpus: the index of its recordings, all alike, and its rejects."""
+    folder = house.folder / "shards" / corpus
+    folder.mkdir(parents=True, exist_ok=True)
+    measured = {"seconds": 2.5, "native_rate": 8000, "bandwidth": 3500, "clipping": 0.0, "level": -20.0, "speech": 0.5}
+    rows = [{"utt_id": utt_id, "corpus": corpus, **measured, "raw_sha256": "a"} for utt_id in recordings]
+    pl.DataFrame(rows, schema={name: dtype for name, dtype in INDEX.items() if rows and name in rows[0]}).write_parquet(
+        folder / "index.parquet"
+    )
+    (folder / "rejects.json").write_text(json.dumps(rejects or []))
+
+
+def test_recordings_are_read_anew_and_minded_when_absent(house: House) -> None:
+    house.add(clinic(4))
+    house.build()
+    assert house.ask("FROM recording") == []
+    write_shards(house, "clinic", ["a", "b"])
+    query = "SELECT utt_id, native_rate, bandwidth, speech, samples_sha256 FROM recording ORDER BY utt_id"
+    assert house.ask(query) == [("a", 8000, 3500, 0.5, None), ("b", 8000, 3500, 0.5, None)]
+    shutil.rmtree(house.folder / "shards")
+    assert house.build().built is False
+    assert house.ask("FROM recording") == [], "a build that is skipped leaves the view without files"
+
+
+def test_the_accounting_finds_what_is_missing_unknown_or_twice(house: House) -> None:
+    house.add(clinic(4))
+    house.add(clinic(1, "whole"))
+    house.build()
+    ids = [utt_id for (utt_id,) in house.ask("SELECT utt_id FROM utterance WHERE corpus = 'clinic' ORDER BY ALL")]
+    ids += [utt_id for (utt_id,) in house.ask("SELECT utt_id FROM utterance WHERE corpus = 'whole' ORDER BY ALL")]
+    n = len(ids) - 2
+    assert set(house.ask("SELECT corpus, utterances, missing FROM accounting")) == {("clinic", n, n), ("whole", 2, 2)}
+    reject = {"corpus": "clinic", "path": "p", "reason": "r", "passing": False}
+    rejects = [{**reject, "utt_id": ids[1]}, {**reject, "utt_id": ids[2]}]
+    write_shards(house, "clinic", [ids[0], ids[0], ids[2], "stranger"], rejects)
+    write_shards(house, "whole", [ids[-1]], [{**reject, "corpus": "whole", "utt_id": ids[-2]}])
+    columns = 'corpus, utterances, in_tars, rejected, missing, "unknown", twice'
+    assert house.ask(f"SELECT {columns} FROM accounting ORDER BY corpus") == [
+        ("clinic", n, 2, 1, n - 3, 1, 2),
+        ("whole", 2, 1, 1, 0, 0, 0),
+    ]
+
+
 def test_every_table_and_column_is_explained(asked: House) -> None:
     assert (
         asked.ask(
@@ -741,6 +787,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     (folder / "sex.probe.json").write_text(json.dumps(score))
     pair = {"name": "sex", "train_corpus": "clinic", "test_corpus": "muddle", "status": "ok", "macro_f1": 0.5}
     write_transfers(house.scores, "slap", pair)
+    write_shards(house, "muddle", recordings=["muddle:u"])
     with house.opened():
         yield house
 
@@ -904,8 +951,12 @@ def test_words_are_listed_once() -> None:
 def test_rejects_of_sharding_appear_without_a_build(house: House) -> None:
     house.add(clinic(4))
     house.build()
-    folder = house.folder / "shards" / "clinic"
-    folder.mkdir(parents=True)
-    assert house.ask("SELECT * FROM reject WHERE stage = 'audio'") == []
-    (folder / "rejects.json").write_text('[{"corpus": "clinic", "path": "a.wav", "reason": "empty file"}]')
-    assert house.ask("SELECT * FROM reject WHERE stage = 'audio'") == [("clinic", "a.wav", "empty file", "audio")]
+    query = "SELECT corpus, path, reason, utt_id, passing FROM reject WHERE stage = 'audio' ORDER BY corpus"
+    assert house.ask(query) == []
+    reject = {"corpus": "clinic", "path": "a.wav", "reason": "empty file"}
+    write_shards(house, "clinic", [], [{**reject, "utt_id": "u", "passing": True}])
+    write_shards(house, "other", [], [{**reject, "corpus": "other"}])  # of an earlier version
+    assert house.ask(query) == [
+        ("clinic", "a.wav", "empty file", "u", True),
+        ("other", "a.wav", "empty file", None, False),
+    ]

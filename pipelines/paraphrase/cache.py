@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import threading
 from collections.abc import Collection
 from pathlib import Path
 
 from pipelines.paraphrase import prompt
 from pipelines.paraphrase.client import TEMPERATURE, Reply
 from pipelines.paraphrase.prompt import Question
+from slap_model import store
 
 FOLDER = "paraphrases"
 
@@ -55,7 +54,6 @@ class Cache:
 
     def put(self, question: Question, reply: Reply) -> None:
         """Keep an answer. The file is there whole or not at all, even if the machine stops in between."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         path = self.path(question)
         entry = {
             **self._asked,
@@ -64,12 +62,7 @@ class Cache:
             "tokens_in": reply.tokens_in,
             "tokens_out": reply.tokens_out,
         }
-        draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump(entry, file, ensure_ascii=False, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
+        store.write(path, json.dumps(entry, ensure_ascii=False, indent=1).encode())
 
 
 def strangers(captions: Path, fact_sets: Collection[Collection[str]]) -> list[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from pipelines.paraphrase.check import LANGUAGE, Problem, check
 from pipelines.paraphrase.client import Model, Reply
 from pipelines.paraphrase.options import Options
 from pipelines.paraphrase.prompt import DESCRIPTIONS, Question
+from slap_model import store
 
 ROUNDS = 3  # the question, and twice what is missing
 SAY_EVERY = 100  # calls
@@ -263,10 +263,9 @@ def merge(
         told = sorted({fact_hash for one in sets for fact_hash in one.hashes})
         table = table.filter(~(pl.col("fact_hash").is_in(told) & (pl.col("language") == LANGUAGE)))
     merged = pl.concat([table, added]).sort("fact_hash", "language", "k", maintain_order=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     # A key of its own: without a model, the next run must write the templates anew.
-    merged.write_parquet(draft, metadata={"key": f"paraphrased by {source}"})
-    os.replace(draft, path)
+    with store.whole(path) as file:
+        merged.write_parquet(file, metadata={"key": f"paraphrased by {source}"})
     return merged.height
 
 

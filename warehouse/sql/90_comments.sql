@@ -103,6 +103,27 @@ COMMENT ON COLUMN reject.corpus IS 'Its corpus';
 COMMENT ON COLUMN reject.path IS 'File, or file:row';
 COMMENT ON COLUMN reject.reason IS 'Why it was left out';
 COMMENT ON COLUMN reject.stage IS 'metadata: the recipe could not read it; audio: sharding could not decode it';
+COMMENT ON COLUMN reject.utt_id IS 'The utterance that could not be decoded; null for what a recipe could not read';
+COMMENT ON COLUMN reject.passing IS 'Whether the same file may work another time (an error of the drive, changed while read); the next run tries it again';
+COMMENT ON VIEW accounting IS 'What became of the utterances of each corpus: in a tar, or rejected by sharding. missing, unknown and twice must be 0';
+COMMENT ON COLUMN accounting.corpus IS 'The corpus';
+COMMENT ON COLUMN accounting.utterances IS 'Utterances in the table utterance; in_tars + rejected + missing';
+COMMENT ON COLUMN accounting.in_tars IS 'Utterances that lie in a tar';
+COMMENT ON COLUMN accounting.rejected IS 'Utterances that sharding could not decode, see the view reject';
+COMMENT ON COLUMN accounting.missing IS 'Utterances that are neither: not sharded yet, or lost';
+COMMENT ON COLUMN accounting."unknown" IS 'Utterances that sharding has and the table utterance has not: of an earlier run';
+COMMENT ON COLUMN accounting.twice IS 'Utterances that lie in two tars, or in a tar and among the rejects';
+COMMENT ON VIEW recording IS 'What sharding measured of each recording; empty until there are shards';
+COMMENT ON COLUMN recording.utt_id IS 'Which utterance';
+COMMENT ON COLUMN recording.corpus IS 'Its corpus';
+COMMENT ON COLUMN recording.seconds IS 'Length of the stored audio, s';
+COMMENT ON COLUMN recording.native_rate IS 'Sample rate of the owners'' file, Hz';
+COMMENT ON COLUMN recording.bandwidth IS 'Highest frequency that carries energy at the native rate, Hz: below half of it where the file was upsampled or coded';
+COMMENT ON COLUMN recording.clipping IS 'Share of the native samples at full scale';
+COMMENT ON COLUMN recording.level IS 'Root mean square of the stored audio, dBFS';
+COMMENT ON COLUMN recording.speech IS 'Share of the stored audio that a voice activity detector calls speech';
+COMMENT ON COLUMN recording.raw_sha256 IS 'Hash of the owners'' file';
+COMMENT ON COLUMN recording.samples_sha256 IS 'Hash of the samples as stored: the same for two files of one recording';
 
 
 

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from pipelines.corpora._base import Corpus
 
 
+FAILURE = "dagster._core.definitions.events.Failure: "  # before the message of one that says what to do
+
+
 @click.group()
 def main() -> None:
     """From raw speech corpora to a trained SLAP and a leaderboard."""
@@ -566,14 +569,16 @@ def _execute(job: str) -> ExecuteInProcessResult:
 
 
 def _failures(result: ExecuteInProcessResult) -> list[tuple[str, str]]:
-    """Step and message of each failure, its innermost cause; of the run where it could not begin."""
+    """Step and message of each failure; of the run where it could not begin."""
     failures = []
     failed = result.get_step_failure_events() or [result.get_run_failure_event()]
     for event in failed:
         error = (event.step_failure_data if event.step_key else event.job_failure_data).error
-        while error is not None and error.cause is not None:
+        # below what Dagster wraps around it, and above its own causes: the sentence that was written to be read
+        while error is not None and error.cause is not None and str(error.cls_name).startswith("Dagster"):
             error = error.cause
-        failures.append((event.step_key or "run", str(error.message if error else "unknown").strip()))
+        message = str(error.message if error else "unknown")
+        failures.append((event.step_key or "run", message.removeprefix(FAILURE).strip()))
     return failures
 
 

@@ -11,6 +11,7 @@ from benchmark.ablation import AblationError, Arm, Bench, Result, Run, plan, run
 from benchmark.ablation_report import Setup, write_report
 from pipelines import ingest, meta
 from pipelines.settings import Settings
+from slap_model import store
 
 if TYPE_CHECKING:
     from benchmark.task import Task
@@ -29,11 +30,11 @@ def bench(settings: Settings, tasks: Sequence[Task], shards: Mapping[str, Sequen
     Raises:
         AblationError: there was no run up to the manifest.
     """
-    note = settings.warehouse / "manifests" / "current"
-    if not note.is_file() or not settings.meta_db.is_file():
-        raise AblationError(f"{settings.warehouse} has no manifest: `slap run` (or `slap demo`) first")
+    note = settings.manifests / "current"
+    if not store.exists(note) or not settings.meta_db.is_file():
+        raise AblationError(f"{settings.store} has no manifest: `slap run` (or `slap demo`) first")
     return Bench(
-        manifest=note.with_name(note.read_text()),
+        manifest=note.with_name(store.content(note).decode()),
         tasks=[task for task in tasks if task.corpus in shards],
         meta_db=settings.meta_db,
         shards=shards,

@@ -43,8 +43,9 @@ def command(settings: Settings, overrides: Sequence[str], manifest: Path, out: P
         out: folder of its checkpoints.
         gpus: how many it has; 0 for the processor.
     """
+    mirror = ["--mirror", str(settings.checkpoints / out.name)] if settings.apart else []
     several = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={gpus}"] if gpus > 1 else []
-    told = ["--config", settings.config, "--manifest", str(manifest), "--out", str(out)]
+    told = ["--config", settings.config, "--manifest", str(manifest), "--out", str(out), *mirror]
     return [
         *(sys.executable, *several, "-m", "slap_model.train", *told),
         *(part for override in overrides for part in ("--set", override)),
@@ -103,6 +104,15 @@ def finished(out: Path) -> bool:
     """Whether the newest checkpoint of a run is its last."""
     card = newest_card(out)
     return bool(card) and card["step"] == card["steps"]
+
+
+def mirrored(settings: Settings, out: Path) -> bool:
+    """Whether the store has the newest checkpoint of a run, where it is apart from the warehouse."""
+    if not settings.apart:
+        return True
+    from slap_model import mirror
+
+    return mirror.newest(settings.checkpoints / out.name) == f"step-{newest_card(out).get('step', 0):08d}"
 
 
 def newest_card(out: Path) -> dict[str, Any]:

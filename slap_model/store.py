@@ -290,7 +290,7 @@ def sweep(folder: Path) -> int:
         return 0
     left = [path for path in folder.rglob(".*.tmp") if abandoned(path.name)]
     for path in left:
-        path.unlink(missing_ok=True)
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
     return len(left)
 
 

@@ -23,11 +23,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from slap_model import config, distributed
+from slap_model import config, distributed, mirror, store
 from slap_model.data import Batches, TrainingSet, collate
 from slap_model.distributed import LostRankError, Ranks
 from slap_model.manifest import Manifest, ManifestError, withdrawn_on
-from slap_model.model import CheckpointError, Slap, newest_checkpoint
+from slap_model.model import CARD, CheckpointError, Slap, newest_checkpoint
 from slap_model.task import SlapTask, to_device
 from slap_model.watch import BusyError, TooSlowError, Watch, orphaned, refuse_if_hopeless
 
@@ -59,6 +59,7 @@ def train(
     out: Path,
     ranks: Ranks | None = None,
     asked_to_stop: Callable[[], int] = never,
+    mirrored: Path | None = None,
 ) -> Path:
     """Train to ``settings.train.steps`` and return the final checkpoint's folder.
 
@@ -69,13 +70,18 @@ def train(
             ``log_every`` steps.
         ranks: this process among those of `distributed.started`; without it the only one, on the CPU.
         asked_to_stop: asked after each step; a number above 0 ends the run behind a checkpoint.
+        mirrored: folder of an object store that each checkpoint is put into, too; where its newest one is newer than
+            that of ``out``, it is gone on from.
 
     Raises:
         TrainingError: the checkpoint in ``out`` is another run's, the batch does not divide over the processes, or the
             loss is no longer finite.
         Stopped: it was asked to.
+        slap_model.store.StoreError: the store cannot be read, or does not take the last checkpoint.
     """
     ranks = ranks or Ranks(0, 1, torch.device("cpu"))
+    if ranks.main:
+        store.sweep(out)
     train, data, device = settings.train, TrainingSet(manifest, settings), ranks.device
     if train.batch % ranks.world:
         raise TrainingError(f"train.batch = {train.batch} does not divide over {ranks.world} processes")
@@ -84,6 +90,8 @@ def train(
     model.card = {"trained_on": manifest.trained_on}
     task = SlapTask(model).to(device)
     optimiser = torch.optim.AdamW(groups(model, train.weight_decay), lr=train.rate, betas=(0.9, 0.95), fused=True)
+    if mirrored is not None:
+        bring(mirrored, out, ranks)
     step = resume(out, model, optimiser, settings, manifest)
     if step == 0 and not settings.encoder.weights:
         model.frontend.fit([wave.to(device) for wave in data.sample_of_waves(256)])
@@ -134,6 +142,8 @@ def train(
             watch.step(step, figures, last=last)
             if saving and ranks.main:
                 save(out, step, model, optimiser, settings, manifest)
+                if mirrored is not None:
+                    keep(checkpoint_folder(out, step), mirrored, last=last)
             if asked and step < train.steps:
                 distributed.any_of(asked)  # torchrun ends the others when one leaves: not before the checkpoint stands
                 raise Stopped(step, asked)
@@ -143,6 +153,35 @@ def train(
 def checkpoint_folder(out: Path, step: int) -> Path:
     """Where the checkpoint of a step lies."""
     return out / f"step-{step:08d}"
+
+
+def bring(mirrored: Path, out: Path, ranks: Ranks) -> None:
+    """Have the newest checkpoint of the mirror in ``out``, and that of ``out`` in the mirror, whichever is newer.
+
+    Processes of one machine share ``out``, so they look one after the other.
+    """
+    for turn in range(ranks.world):
+        if turn == ranks.rank:
+            mirror.fetch(mirrored, out)
+        distributed.any_of(0)
+    if ranks.main:
+        own = max((card.parent for card in out.glob(f"step-*/{CARD}")), default=None)
+        if own is not None and own.name > mirror.newest(mirrored):
+            mirror.put(own, mirrored)
+
+
+def keep(checkpoint: Path, mirrored: Path, *, last: bool) -> None:
+    """Put a checkpoint into the mirror. A store that is out of order for a while costs no training of days.
+
+    Raises:
+        slap_model.store.StoreError: it does not take the last one.
+    """
+    try:
+        mirror.put(checkpoint, mirrored)
+    except store.StoreError as error:
+        if last:
+            raise
+        print(f"warning: {checkpoint.name} is on this machine only: {error}", file=sys.stderr, flush=True)
 
 
 def joint(task: SlapTask, ranks: Ranks) -> nn.Module:
@@ -209,7 +248,7 @@ def save(
     from safetensors.torch import save_file
 
     final = checkpoint_folder(out, step)
-    draft = out / f".{final.name}.tmp"
+    draft = store.draft(final)
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     save_file(
@@ -300,29 +339,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status: 2 for a mistake of the user, 3 for a lost process."""
     parser = argparse.ArgumentParser(prog="python -m slap_model.train", description=__doc__.splitlines()[0])
     parser.add_argument("--config", default="tiny", help="name in slap_model/configs, or a TOML file")
-    parser.add_argument("--manifest", type=Path, required=True)
+    parser.add_argument("--manifest", required=True, help="a file, or its URL on an object store")
     parser.add_argument("--out", type=Path, required=True, help="folder of this run; goes on from its checkpoints")
+    parser.add_argument("--mirror", help="URL of a folder that each checkpoint is put into, too, and gone on from")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="section.field=value")
     options = parser.parse_args(arguments)
     stop = StopSignals()
     try:
         settings = config.load(options.config, options.overrides)
-        manifest = Manifest.load(options.manifest)
-        if day := withdrawn_on(options.manifest):
+        listed = store.place(options.manifest)
+        mirrored = store.place(options.mirror) if options.mirror else None
+        manifest = Manifest.load(listed)
+        if day := withdrawn_on(listed):
             raise ManifestError(
-                f"{options.manifest}: a speaker of its shards withdrew on {day}, so they are no longer those it lists; "
+                f"{listed}: a speaker of its shards withdrew on {day}, so they are no longer those it lists; "
                 "materialise the asset `manifest` and train on the new one"
             )
         with distributed.started(settings.train.device, settings.train.patience) as ranks:
             refuse_if_hopeless(settings, ranks.device)
-            final = train(settings, manifest, options.out, ranks, stop.asked)
+            final = train(settings, manifest, options.out, ranks, stop.asked, mirrored)
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         return 128 + stopped.signal
     except LostRankError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 3
-    except (config.ConfigError, ManifestError, TrainingError, TooSlowError, BusyError) as error:
+    except (config.ConfigError, ManifestError, TrainingError, TooSlowError, BusyError, store.StoreError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if ranks.main:

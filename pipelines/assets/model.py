@@ -20,7 +20,7 @@ from pipelines.assets.captions import training_corpora
 from pipelines.corpora._base import corpora
 from pipelines.resources import Slap
 from pipelines.settings import Settings
-from slap_model import config, watch
+from slap_model import config, store, watch
 from slap_model.manifest import Manifest
 
 # Folder of checkpoints -> what it changes of the run's configuration.
@@ -31,7 +31,7 @@ TRAININGS = {
 
 # Sources of slap_model that no weight depends on: a change in them must not throw away a training of days. A file that
 # is not named here counts, so that one forgotten costs a training, not a wrong result.
-NO_WEIGHTS = ("__init__.py", "card.py", "hub.py", "watch.py")
+NO_WEIGHTS = ("__init__.py", "card.py", "hub.py", "mirror.py", "store.py", "watch.py")
 
 
 @dg.asset(
@@ -53,10 +53,11 @@ def manifest(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeRes
             vectors=vectors_path(tower, settings.captions_folder),
             tower=tower.name,
             split_hash=meta.split_hash(settings.meta_db),
+            root=settings.store,
         )
     except manifests.EmptyManifestError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
-    current(settings).write_text(path.name)
+    store.write(current(settings), path.name.encode())
     samples = sum(shard["samples"] for shard in content["shards"])
     hours = sum(shard["seconds"] for shard in content["shards"]) / 3600
     context.log.info(f"{samples} utterances, {hours:.2f} h of {len(content['shares'])} corpora: {path.name}")
@@ -69,6 +70,11 @@ def manifest(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeRes
             "path": dg.MetadataValue.path(str(path)),
         }
     )
+
+
+def current_manifest(settings: Settings) -> Path:
+    """The manifest of this run."""
+    return settings.manifests / store.content(current(settings)).decode()
 
 
 def training_asset(name: str) -> dg.AssetsDefinition:
@@ -87,10 +93,10 @@ def training_asset(name: str) -> dg.AssetsDefinition:
     )
     def trained(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResult[None]:
         settings = slap.settings()
-        path = settings.warehouse / "manifests" / current(settings).read_text()
+        path = current_manifest(settings)
         model = config.load(settings.config, [*settings.overrides, *TRAININGS[name]])
         out = run_folder(settings, name)
-        done = trainer.finished(out)
+        done = trainer.finished(out) and trainer.mirrored(settings, out)
         if not done:
             train(context, settings, name, path, out)
         shown: dict[str, Any] = {"checkpoint": dg.MetadataValue.path(str(out)), "manifest": path.stem}
@@ -162,7 +168,7 @@ def run(context: dg.AssetExecutionContext, command: list[str], gpus: list[str]) 
 
 def current(settings: Settings) -> Path:
     """The file that names the manifest of this run."""
-    return settings.warehouse / "manifests" / "current"
+    return settings.manifests / "current"
 
 
 def run_folder(settings: Settings, name: str) -> Path:
@@ -171,9 +177,8 @@ def run_folder(settings: Settings, name: str) -> Path:
 
     values = config.load(settings.config, [*settings.overrides, *TRAININGS[name]]).as_dict()
     values["train"] = {key: value for key, value in values["train"].items() if key not in (*WORK, *NOTES)}
-    manifest_file = settings.warehouse / "manifests" / current(settings).read_text()
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
-    digest.update(Manifest.load(manifest_file).hash.encode())
+    digest.update(Manifest.load(current_manifest(settings)).hash.encode())
     for source in weight_sources(Path(slap_model.__path__[0])):
         digest.update(source.read_bytes())
     return settings.warehouse / "checkpoints" / f"{name}-{digest.hexdigest()[:12]}"

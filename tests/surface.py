@@ -92,7 +92,7 @@ def write_corpora(warehouse: Path, raw: Path) -> None:
             rows.append({**row, "start_s": None, "end_s": None, "channel": None, "facts": [], "captions": []})
             utterances.append((utt_id, owner))
             speakers.append((owner, f"person {owner}"))
-        for unit in plan(corpus.name, raw / corpus.name, rows, warehouse / "shards" / corpus.name):
+        for unit in plan(corpus.name, raw / corpus.name, pl.DataFrame(rows), warehouse / "shards" / corpus.name):
             write_shard(unit)
         write_corpus_card(warehouse, corpus.name)
     with duckdb.connect(str(warehouse / "meta.db")) as con:

@@ -62,7 +62,7 @@ def make_shards(raw: Path, warehouse: Path) -> None:
         rows.append({**row, "start_s": None, "end_s": None, "channel": None, "facts": [], "captions": []})
         state = "present" if number % 2 else "absent"
         facts.append((utt_id, "ewa_db", f"{OWNER}{number}", split, "male", 65, 70, "sk", state))
-    for unit in plan("ewa_db", raw, rows, warehouse / "shards" / "ewa_db"):
+    for unit in plan("ewa_db", raw, pl.DataFrame(rows), warehouse / "shards" / "ewa_db"):
         write_shard(unit)
     names = ["utt_id", "corpus", "person_id", "split", "sex", "age_low", "age_high", "language", "parkinson"]
     frame = pl.DataFrame(facts, schema=names, orient="row")  # noqa: F841 - DuckDB reads it by name

@@ -61,7 +61,7 @@ def tones(folder: Path) -> Manifest:
         rows.append({**row, "start_s": None, "end_s": None, "channel": None, "facts": [], "captions": []})
         fact = "sex=female" if female else "sex=male"
         facts.append({"utt_id": row["utt_id"], "corpus": "tones", "split": "train", "fact_hash": fact, "facts": [fact]})
-    for unit in plan("tones", raw, rows, warehouse / "shards" / "tones"):
+    for unit in plan("tones", raw, pl.DataFrame(rows), warehouse / "shards" / "tones"):
         write_shard(unit)
     pl.DataFrame(facts).write_parquet(warehouse / "captions" / "facts.parquet")
     pl.DataFrame(

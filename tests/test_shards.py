@@ -234,3 +234,18 @@ def test_tar_headers_carry_no_time_and_no_user(world: Path) -> None:
     make(world)
     with tarfile.open(world / "shards" / "train-00000.tar") as tar:
         assert {(member.mtime, member.uid) for member in tar} == {(0, 0)}
+
+
+@pytest.mark.parametrize(("error", "passing"), [(KeyError("chunk"), False), (MemoryError(), True)])
+def test_an_error_that_nobody_foresaw_is_a_reject(
+    world: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, passing: bool
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("pipelines.audio.convert", broken)
+    (unit, _) = units(world)
+    shards.write_shard(unit)
+    rejects = shards.rejects_of(unit.tar)
+    assert len(rejects) == 7
+    assert {reject["passing"] for reject in rejects} == {passing}

@@ -242,6 +242,16 @@ def size(path: Path) -> int:
     return int(about["size"])
 
 
+def version(path: Path) -> str:
+    """Changes when the file is written again; FileNotFoundError where it is absent."""
+    if is_local(path):
+        state = path.stat()
+        return f"{state.st_size} {state.st_mtime_ns}"
+    with _told(path):
+        about = _files(path).info(_key(path))
+    return f"{about['size']} {about.get('ETag')} {about.get('LastModified')}"
+
+
 def listing(folder: Path, pattern: str = "*") -> list[Path]:
     """The files of a folder whose path below it is like ``pattern``, by name; none where there is no folder."""
     if is_local(folder):
@@ -328,7 +338,10 @@ def _lives(pid: int) -> bool:
         return False
     except PermissionError:  # somebody else's
         return True
-    return True
+    try:  # one that was killed keeps its id until its parent, or what a container has for one, looks after it
+        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return True
 
 
 # --- fsspec ---

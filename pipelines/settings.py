@@ -15,7 +15,9 @@ from benchmark import registry
 from pipelines import grammar
 from pipelines.corpora._base import Corpus, corpora, recipes
 from pipelines.corpora._vocabulary import nearest
+from pipelines.guard import timeout_s
 from pipelines.paraphrase import options as paraphrasing
+from pipelines.scale import engine_name, workers_wanted
 from slap_model import config, store
 from slap_model.store import StoreError
 from slap_model.text import ENGLISH_ONLY
@@ -176,6 +178,9 @@ def from_environment(mode: Mode, environment: Mapping[str, str] = os.environ) ->
     (``s3://<bucket>/<folder>``, with credentials and endpoint in ``AWS_*``). It is noted in the warehouse, so that
     later commands find it there; without it and without a note, it is the warehouse.
 
+    ``SLAP_ENGINE`` (local or ray), ``SLAP_WORKERS`` (one for each core) and ``SLAP_FILE_TIMEOUT`` (300, seconds for one
+    recording) say how the audio is worked on (see `pipelines.scale`); they are read of the process' own environment.
+
     ``SLAP_LLM_MODEL`` names a language model that paraphrases the English captions: with ``SLAP_LLM_URL``, a model of
     that OpenAI-compatible endpoint (``https://<server>/v1``; the key, if it wants one, stands in ``SLAP_LLM_KEY``);
     without, a folder or hub name that transformers loads here. ``SLAP_LLM_ALONE=1``: instead of templates, as in the
@@ -202,6 +207,7 @@ def from_environment(mode: Mode, environment: Mapping[str, str] = os.environ) ->
     gpus = given("SLAP_GPUS", "0")
     if not gpus.isdecimal():
         raise SettingsError(f"SLAP_GPUS={gpus!r} is no number of GPUs")
+    _check_workers()
     large = store_of(warehouse, environment)
     settings = Settings(
         mode=mode,
@@ -264,6 +270,16 @@ def _paraphrase(environment: Mapping[str, str]) -> paraphrasing.Options | None:
     try:
         return paraphrasing.from_environment(environment)
     except paraphrasing.OptionsError as error:
+        raise SettingsError(str(error)) from error
+
+
+def _check_workers() -> None:
+    """Now, and not when the first recording is read."""
+    try:
+        engine_name()
+        workers_wanted()
+        timeout_s()
+    except ValueError as error:
         raise SettingsError(str(error)) from error
 
 

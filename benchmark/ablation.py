@@ -39,12 +39,13 @@ import polars as pl
 
 from benchmark import units
 from benchmark.confusion import Numbers
-from benchmark.files import file_hash, hash_of, write
+from benchmark.files import file_hash, hash_of
 from benchmark.intervals import COMPARISON_DRAWS, LEVEL, holm, limits, mean_over_tasks, p_values
 from benchmark.score import MODES, read_scores
 from benchmark.task import Task
 from slap_model import config
 from slap_model.manifest import Manifest, withdrawn_on
+from slap_model.store import write
 
 ARMS = Path(__file__).with_name("ablations.toml")
 EMBEDDER = "slap"  # the name of every checkpoint in the scores of its own folder

@@ -13,9 +13,10 @@ from typing import Any
 import polars as pl
 
 from benchmark.ablation import FEWEST, HELPS, HURTS, PEOPLE, RENDERED, Result, Run, Study
-from benchmark.files import as_parquet, write
+from benchmark.files import as_parquet
 from benchmark.score import MODES
 from benchmark.tables import NOTHING, WIDTH, Cell, Table, as_markdown, number, with_interval
+from slap_model.store import write
 
 NAME = "ablations"
 SIGNS = {HELPS: "▲", HURTS: "▼"}

@@ -18,7 +18,8 @@ import numpy.typing as npt
 import polars as pl
 
 from benchmark.embedders import Embedder, Vectors, Wave
-from benchmark.files import as_parquet, file_hash, write
+from benchmark.files import as_parquet, file_hash
+from slap_model import store
 
 WINDOW_S = 10.0  # SLAP's evaluation: windows of 10 s, 5 s overlap, mean of the embeddings
 HOP_S = 5.0
@@ -53,10 +54,10 @@ def embed(
         The embedder's folder in ``out``.
     """
     folder = embeddings_folder(embedder, out, window_s=window_s, hop_s=hop_s)
-    for done, shard in enumerate(shards, 1):
-        target = folder / f"{file_hash(shard)[:16]}.parquet"
-        if not target.exists():
-            write(target, as_parquet(_embed_shard(embedder, shard, window_s, hop_s)))
+    there = {file.name for file in store.listing(folder, "*.parquet")}
+    for done, (shard, target) in enumerate(zip(shards, vector_files(folder, shards), strict=True), 1):
+        if target.name not in there:
+            store.write(target, as_parquet(_embed_shard(embedder, shard, window_s, hop_s)))
         if progress is not None:
             progress(done, len(shards))
     return folder
@@ -68,12 +69,18 @@ def load_embeddings(folder: Path, shards: Sequence[Path]) -> pl.DataFrame:
     Raises:
         FileNotFoundError: when a shard was not embedded yet.
     """
-    files = [folder / f"{file_hash(shard)[:16]}.parquet" for shard in shards]
+    files = vector_files(folder, shards)
+    there = {file.name for file in store.listing(folder, "*.parquet")}
     for shard, file in zip(shards, files, strict=True):
-        if not file.exists():
+        if file.name not in there:
             raise FileNotFoundError(f"{folder.name}: no vectors of shard {shard.name}; run benchmark.embed.embed first")
     empty = pl.DataFrame(schema={"utt_id": pl.String(), "vector": pl.List(pl.Float32())})
-    return pl.concat([empty, *(pl.read_parquet(file) for file in files)])
+    return pl.concat([empty, *store.at_once(lambda file: pl.read_parquet(store.source(file)), files)])
+
+
+def vector_files(folder: Path, shards: Sequence[Path]) -> list[Path]:
+    """Where the vectors of each tar lie in the folder of an embedder."""
+    return [folder / f"{content[:16]}.parquet" for content in store.at_once(file_hash, shards)]
 
 
 def embeddings_folder(embedder: Embedder, out: Path, *, window_s: float = WINDOW_S, hop_s: float = HOP_S) -> Path:
@@ -83,12 +90,14 @@ def embeddings_folder(embedder: Embedder, out: Path, *, window_s: float = WINDOW
 
 
 def utterance_ids(shard: Path) -> tuple[str, ...]:
-    """The utterances of a tar, in its order; reads the headers only."""
+    """The utterances of a tar, in its order; reads the headers only, or the index of a tar on an object store."""
     return _utterance_ids(shard, file_hash(shard))
 
 
 @lru_cache(maxsize=4096)
 def _utterance_ids(shard: Path, content: str) -> tuple[str, ...]:
+    if not store.is_local(shard):
+        return tuple(pl.read_parquet(store.source(shard.with_suffix(".parquet")), columns=["utt_id"])["utt_id"])
     with tarfile.open(shard, "r:") as tar:
         return tuple(name.removesuffix(".flac") for name in tar.getnames() if name.endswith(".flac"))
 
@@ -142,7 +151,7 @@ def read_waves(shard: Path, sample_rate: int) -> Iterator[tuple[str, Wave]]:
     import soundfile
     import soxr
 
-    with tarfile.open(shard, "r:") as tar:
+    with store.here(shard) as file, tarfile.open(file, "r:") as tar:
         for member in tar:
             content = tar.extractfile(member)
             if not member.name.endswith(".flac") or content is None:

@@ -52,7 +52,7 @@ from benchmark.baselines import AlwaysYes, RandomVectors
 from benchmark.confounds import Confound, NothingLeftError, chance_p
 from benchmark.embed import embeddings_folder, load_embeddings
 from benchmark.embedders import Embedder, Vectors, project, speaks
-from benchmark.files import as_parquet, file_hash, hash_of, write
+from benchmark.files import as_parquet, file_hash, hash_of
 from benchmark.intervals import of_macro_f1
 from benchmark.probe import Problem
 from benchmark.score import MODES, Score, as_json, stored
@@ -60,6 +60,7 @@ from benchmark.score import prune as prune_files
 from benchmark.task import PromptPair, Task, primary
 from benchmark.units import MissingError, TaskData
 from benchmark.zeroshot import Prompts, best_pair, embed_prompts, zero_shot
+from slap_model.store import write
 
 OWN = "own"  # the prompt language that is the corpus'
 SEEDS = 5

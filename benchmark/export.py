@@ -26,9 +26,9 @@ from benchmark import citation
 from benchmark.citation import Source
 from benchmark.confounds import flags
 from benchmark.files import as_parquet
-from benchmark.files import write as put
 from benchmark.results import Results
 from benchmark.score import MODES, Score
+from slap_model.store import write as put
 
 ORGANISATION = "slap-benchmark"  # mteb wants organisation/name of every model
 OOD = ("ood_corpus", "ood_language", "ood_label")

@@ -1,15 +1,16 @@
-"""Files and their hashes: written whole or not at all, known by what they hold."""
+"""Files known by what they hold."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import json
-import os
 from functools import lru_cache
 from pathlib import Path
 
 import polars as pl
+
+from slap_model import store
 
 
 def hash_of(content: object) -> str:
@@ -18,14 +19,19 @@ def hash_of(content: object) -> str:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file, read once a process as long as its size and time stay the same."""
-    state = path.stat()
-    return _file_hash(path, state.st_size, state.st_mtime_ns)
+    """SHA-256 of a file, read once a process as long as it is not written again.
+
+    A tar on an object store is not fetched for it: the hash is what its index keeps.
+    """
+    return _file_hash(path, store.version(path))
 
 
-@lru_cache(maxsize=4096)
-def _file_hash(path: Path, size: int, mtime_ns: int) -> str:
-    with path.open("rb") as file:
+@lru_cache(maxsize=65_536)
+def _file_hash(path: Path, version: str) -> str:
+    if not store.is_local(path) and path.suffix == ".tar":
+        kept = pl.read_parquet_metadata(store.source(path.with_suffix(".parquet")))
+        return kept["sha256"]
+    with store.here(path) as local, local.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -34,11 +40,3 @@ def as_parquet(frame: pl.DataFrame) -> bytes:
     buffer = io.BytesIO()
     frame.write_parquet(buffer)
     return buffer.getvalue()
-
-
-def write(target: Path, content: bytes) -> None:
-    """Write a file whole or not at all, with the folders above it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
-    unfinished.write_bytes(content)
-    unfinished.replace(target)

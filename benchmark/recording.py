@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from benchmark.embed import read_waves
+from benchmark.embed import read_waves, vector_files
 from benchmark.embedders import Wave
-from benchmark.files import as_parquet, file_hash, write
+from benchmark.files import as_parquet
+from slap_model import store
 
 RATE = 16_000  # Hz
 FRAME, HOP, FFT = 400, 160, 512  # samples: 25 ms every 10 ms
@@ -80,11 +81,11 @@ def measurements(shards: Sequence[Path], embeddings: Path) -> pl.DataFrame:
     """
     folder = embeddings / f"{NAME}-{FINGERPRINT[:12]}"
     parts = [pl.DataFrame(schema={"utt_id": pl.String(), "vector": pl.List(pl.Float32())})]
-    for shard in shards:
-        file = folder / f"{file_hash(shard)[:16]}.parquet"
-        if not file.exists():
+    there = {file.name for file in store.listing(folder, "*.parquet")}
+    for shard, file in zip(shards, vector_files(folder, shards), strict=True):
+        if file.name not in there:
             _keep(shard, file)
-        parts.append(pl.read_parquet(file))
+        parts.append(pl.read_parquet(store.source(file)))
     vectors = pl.concat(parts)
     values = vectors["vector"].list.to_array(len(COLUMNS)).to_numpy().reshape(-1, len(COLUMNS))
     return pl.concat(
@@ -96,7 +97,7 @@ def measurements(shards: Sequence[Path], embeddings: Path) -> pl.DataFrame:
 def _keep(shard: Path, file: Path) -> None:
     found = [(utt_id, measure(wave).tolist()) for utt_id, wave in read_waves(shard, RATE)]
     frame = pl.DataFrame(found, schema={"utt_id": pl.String(), "vector": pl.List(pl.Float32())}, orient="row")
-    write(file, as_parquet(frame))
+    store.write(file, as_parquet(frame))
 
 
 def measure(wave: Wave) -> Numbers:

@@ -18,12 +18,12 @@ import polars as pl
 from benchmark import figures, tables
 from benchmark.confounds import NAMES as CONFOUNDS
 from benchmark.confounds import Flag, flags
-from benchmark.files import write
 from benchmark.page import as_script, page_data
 from benchmark.results import OURS, SMALLEST_SUBGROUP, Comparison, Results
 from benchmark.score import MODES, REFERENCES, Score
 from benchmark.tables import WIDTH, Table, as_markdown, with_interval, word
 from benchmark.task import Task
+from slap_model.store import write
 
 SYNTHETIC = "Synthetic voices: rendered by espeak-ng; these scores say nothing about people."
 FIRST_PART_ENDS = "<!-- what follows is not printed at the end of a run -->"

@@ -32,8 +32,8 @@ import polars as pl
 
 from benchmark.embed import load_embeddings
 from benchmark.files import file_hash, hash_of
-from benchmark.files import write as put
 from benchmark.task import AGE_BAND
+from slap_model.store import write as put
 
 FILE = "space.json"
 GRID = 32

@@ -22,11 +22,12 @@ from benchmark import probe, units
 from benchmark.confusion import confusion_by_speaker, f1
 from benchmark.embedders import Embedder, Vectors
 from benchmark.evaluate import code_hash, corpora_heard, folds_of, load_matrix
-from benchmark.files import as_parquet, hash_of, write
+from benchmark.files import as_parquet, hash_of
 from benchmark.intervals import auroc, of_macro_f1
 from benchmark.probe import Problem
 from benchmark.task import Transfer, transfer_tasks
 from benchmark.units import Numbers, Rows, TaskData, Units
+from slap_model.store import write
 
 FILE = "transfer.parquet"
 

@@ -11,9 +11,10 @@ import numpy as np
 import polars as pl
 
 from benchmark import metrics
-from benchmark.files import as_parquet, write
+from benchmark.files import as_parquet
 from benchmark.score import Score, as_json
 from benchmark.task import Task
+from slap_model.store import write
 
 HEARS: Mapping[str, float] = {"slap": 2.0, "control": 1.0, "random": 0.0}  # how far the classes lie apart
 SPEAKERS = 40

@@ -10,8 +10,9 @@ import polars as pl
 import pytest
 
 from benchmark.compare import CompareError, Comparison, compare, describe
-from benchmark.files import as_parquet, file_hash, write
+from benchmark.files import as_parquet, file_hash
 from benchmark.score import Score, as_json, read_scores
+from slap_model.store import write
 from tests.benchmark.made_results import SPEAKERS, TASKS, keep, made_predictions, made_results, made_score
 
 

@@ -16,7 +16,7 @@ import soundfile
 import torch
 
 from benchmark import evaluate, metrics, transfer, units
-from benchmark.files import as_parquet, write
+from benchmark.files import as_parquet
 from benchmark.score import Score, as_json
 from benchmark.task import load_tasks, load_transfers, transfer_tasks
 from benchmark.trace import TraceError, trace_score
@@ -25,6 +25,7 @@ from pipelines.shards import plan, write_shard
 from slap_model import config, train
 from slap_model.manifest import Manifest
 from slap_model.model import Slap
+from slap_model.store import write
 
 NAME = "slap/ewa_db_parkinson.probe"
 OWNER = "Owner_Kovac"  # as an owner may call a file

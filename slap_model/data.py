@@ -1,32 +1,86 @@
 """Training batches from a manifest: which sample comes when is a function of the seed and nothing else.
 
-Audio lies in tars whose ``index.parquet`` says where each FLAC begins, so any sample is one read; captions and
-their vectors are looked up by ``utt_id``, so new captions never rewrite a tar. Sample number ``i`` of a run is
-always the same crop with the same caption and the same mask, whatever the number of processes: a resumed run goes on
-at ``i`` without replaying anything.
+Audio lies in tars whose index says where each FLAC begins, so any sample is one read; captions and their vectors are
+looked up by ``utt_id``, so new captions never rewrite a tar. Sample number ``i`` of a run is always the same crop with
+the same caption and the same mask, whatever the number of processes: a resumed run goes on at ``i`` without replaying
+anything.
+
+What is known of a million clips is held in a few arrays without Python objects: forked loaders share their pages, and
+counting references copies none of them. The captions' vectors are a file that is mapped.
 """
 
 from __future__ import annotations
 
 import io
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, Sampler, default_collate
 
-from slap_model import config
+from slap_model import config, store
 from slap_model.manifest import Manifest, ManifestError
+
+ROWS_AT_ONCE = 65_536  # of a table too large to hold
+NONE = -1  # no key: Python's hash of a text is never -1
+# A clip's beginning is decoded rather than jumped over up to here: finding a place in a FLAC costs as much as decoding
+# about a second (tests/perf/read_speed.py).
+NEAR = 16_000
+
+
+class Flac:
+    """A FLAC in memory, of which parts are decoded.
+
+    Raises:
+        soundfile.LibsndfileError: it is none.
+    """
+
+    def __init__(self, packed: bytes) -> None:
+        import soundfile
+
+        self._sound = soundfile.SoundFile(io.BytesIO(packed))
+        self.samples: int = self._sound.frames
+
+    def part(self, start: int, count: int) -> np.ndarray:
+        """int16 ``[count]``, the samples from ``start`` on.
+
+        Raises:
+            ValueError: it holds less than its header says.
+        """
+        skipped = start if start < NEAR else 0
+        if self._sound.tell() != start - skipped:
+            self._sound.seek(start - skipped)
+        wave: np.ndarray = self._sound.read(skipped + count, dtype="int16")[skipped:]
+        if len(wave) < count:
+            raise ValueError(f"{start + len(wave)} samples instead of {self.samples}")
+        return wave
+
+
+class Kept:
+    """A clip that was decoded before."""
+
+    def __init__(self, wave: np.ndarray) -> None:
+        self._wave, self.samples = wave, len(wave)
+
+    def part(self, start: int, count: int) -> np.ndarray:
+        """As of `Flac`."""
+        return self._wave[start : start + count].copy()  # whoever gets it may write to it
 
 
 class TrainingSet(Dataset[dict[str, Tensor]]):
     """Sample ``i`` of a run: a crop, a caption vector, and the facts that label its pairs.
 
     Raises:
-        ManifestError: a file of the manifest is absent, or no utterance has both audio and a caption.
+        ManifestError: a file of the manifest is absent or damaged, a caption lacks its vector, or no utterance has both
+            audio and a caption.
     """
 
     def __init__(self, manifest: Manifest, settings: config.Config) -> None:
@@ -34,17 +88,18 @@ class TrainingSet(Dataset[dict[str, Tensor]]):
         self._cached: dict[int, np.ndarray] = {}
         self._room = int(settings.train.cache_gb * 2**30)
         try:
-            self._read_audio_index(manifest)
-            self._read_captions(manifest)
+            self._read(manifest)
         except FileNotFoundError as error:
             raise ManifestError(f"{error.filename or error}: named by the manifest but absent") from error
-        rows_of = {name: np.flatnonzero(self.corpus == name) for name in sorted(set(self.corpus))}
+        rows_of = {name: np.flatnonzero(self.corpus == code) for code, name in enumerate(self.corpora)}
+        rows_of = {name: rows.astype(np.int32) for name, rows in rows_of.items() if len(rows)}
         takes = {name: max(1, round(len(rows) * manifest.shares[name])) for name, rows in rows_of.items()}
         if settings.data.balance == "corpus":
             equal = max(1, round(sum(takes.values()) / len(takes)))
             takes = dict.fromkeys(takes, equal)
         self._epochs = [(rows_of[name], self._weights_of(rows_of[name]), takes[name]) for name in takes]
         self.epoch_length = sum(takes.values())
+        pa.default_memory_pool().release_unused()
 
     def __len__(self) -> int:
         return self.settings.train.steps * self.settings.train.batch
@@ -52,16 +107,18 @@ class TrainingSet(Dataset[dict[str, Tensor]]):
     def __getitem__(self, sample: int) -> dict[str, Tensor]:
         row = int(self.order(sample // self.epoch_length)[sample % self.epoch_length])
         rng = np.random.default_rng((self.seed, 1, sample))
-        captions = self._captions[self.fact_set[row]]
-        caption = captions[rng.integers(len(captions))]
+        facts_of = self.fact_set[row]
+        first, end = self._captions[facts_of : facts_of + 2]
+        caption = first + rng.integers(end - first)
         wave = self._crop(row, rng)
+        facts = self._hot(self._facts[facts_of])
         return {
             "waves": torch.from_numpy(wave),
             "noise": torch.from_numpy(rng.random((2, self._patches(len(wave))), dtype=np.float32)),
-            "text": torch.from_numpy(self._vectors[caption]),
-            "facts": torch.from_numpy(self._facts[self.fact_set[row]]),
-            "denied": torch.from_numpy(self._denied[self.fact_set[row]]),
-            "used": torch.from_numpy(self._used[caption]),
+            "text": torch.from_numpy(np.array(self._vectors[self._vector[caption]])),
+            "facts": torch.from_numpy(facts),
+            "denied": torch.from_numpy(self._denied(facts)),
+            "used": torch.from_numpy(self._hot(self._used[caption])),
         }
 
     @lru_cache(maxsize=4)  # noqa: B019 - one set lives as long as its run
@@ -84,7 +141,8 @@ class TrainingSet(Dataset[dict[str, Tensor]]):
         rng = np.random.default_rng(seed)
         if weights is not None:
             steps = (np.arange(len(rows)) + rng.random()) / len(rows)
-            rows = rows[np.searchsorted(np.cumsum(weights) / weights.sum(), steps)]
+            up_to = np.cumsum(weights)
+            rows = rows[np.searchsorted(up_to / up_to[-1], steps)]
         return rng.permutation(rows)
 
     def _weights_of(self, rows: np.ndarray) -> np.ndarray | None:
@@ -95,92 +153,106 @@ class TrainingSet(Dataset[dict[str, Tensor]]):
         """
         if self.settings.data.balance != "label":
             return None
-        facts = self._facts[self.fact_set[rows]]
-        counts = facts.sum(axis=0)
-        same = (self._attribute[:, None] == self._attribute[None, :]).astype(np.float32)
-        values = same @ (counts > 0)  # of the attribute that occur in this corpus
-        rarity = np.divide(same @ counts, values * counts, out=np.zeros_like(counts), where=counts > 0)
-        weights: np.ndarray = (facts @ rarity) / np.maximum(facts.sum(axis=1), 1)
+        rows_of_set = np.bincount(self.fact_set[rows], minlength=len(self._facts))
+        stating, fact = np.nonzero(np.unpackbits(self._facts, axis=1, count=len(self._attribute)))
+        counts = np.bincount(fact, rows_of_set[stating], minlength=len(self._attribute))
+        occur = counts > 0  # in this corpus
+        of_attribute = np.bincount(self._attribute, counts)[self._attribute]
+        values = np.bincount(self._attribute, occur)[self._attribute]
+        rarity = np.divide(of_attribute, values * counts, out=np.zeros_like(counts), where=occur)
+        stated = np.bincount(stating, minlength=len(self._facts))
+        of_set = np.bincount(stating, rarity[fact], minlength=len(self._facts)) / np.maximum(stated, 1)
+        weights: np.ndarray = of_set[self.fact_set[rows]]
         weights /= weights.mean()
         return weights
 
-    def _read_audio_index(self, manifest: Manifest) -> None:
-        paths, utt_ids, corpora, tars, offsets, sizes = [], [], [], [], [], []
-        for shard in manifest.shards:
-            tar = manifest.root / shard["path"]
-            index = pq.read_table(tar.with_suffix(".parquet"), columns=["utt_id", "offset", "size"]).to_pydict()
-            if not tar.is_file():
-                raise FileNotFoundError(2, "no such tar", str(tar))
-            paths.append(tar)
-            utt_ids += index["utt_id"]
-            offsets += index["offset"]
-            sizes += index["size"]
-            corpora += [shard["corpus"]] * len(index["utt_id"])
-            tars += [len(paths) - 1] * len(index["utt_id"])
-        self._paths, self._utt_ids = paths, utt_ids
-        self.corpus, self._tar = np.array(corpora), np.array(tars)
-        self._offset, self._size = np.array(offsets), np.array(sizes)
+    def _read(self, manifest: Manifest) -> None:
+        """Where each clip lies, what is known of it and what is said of that; clips without a caption are left out."""
+        facts, captions, vectors = (
+            manifest.root / name for name in (manifest.facts, manifest.captions, manifest.vectors)
+        )
+        said_of, told_of = _keys(captions, "fact_hash"), _keys(facts, "fact_hash")
+        of_clip = self._read_index(manifest, facts, np.where(np.isin(told_of, said_of), told_of, NONE))
+        sets, fact_set = np.unique(of_clip, return_inverse=True)
+        self.fact_set = fact_set.astype(np.int32)
 
-    def _read_captions(self, manifest: Manifest) -> None:
-        table = pq.read_table(manifest.root / manifest.facts).to_pydict()
-        fact_hash = dict(zip(table["utt_id"], table["fact_hash"], strict=True))
-        facts_of = dict(zip(table["fact_hash"], table["facts"], strict=True))
-        captions = pq.read_table(manifest.root / manifest.captions).to_pydict()
-        vectors = pq.read_table(manifest.root / manifest.vectors).to_pydict()
-        vector_row = {text: row for row, text in enumerate(vectors["text"])}
-        self._vectors = np.array(vectors["vector"], dtype=np.float32)[[vector_row[text] for text in captions["text"]]]
+        set_said = _find(sets, said_of)
+        rows = np.argsort(set_said, kind="stable")
+        rows = rows[set_said[rows] >= 0]  # captions in the order of their sets
+        used = _rows_of(captions, "used", rows)
+        asked_for = of_grain(self.settings.data.captions, pc.list_value_length(used).to_numpy(), set_said[rows])
+        rows, used = rows[asked_for], used.filter(pa.array(asked_for))
+        self._captions = np.searchsorted(set_said[rows], np.arange(len(sets) + 1))
 
-        vocabulary = sorted({fact for facts in facts_of.values() for fact in facts})
-        column = {fact: number for number, fact in enumerate(vocabulary)}
-        attribute = self._attribute = np.array([fact.partition("=")[0] for fact in vocabulary])
-        self._used = multi_hot(captions["used"], column)
-        sets: dict[str, list[int]] = {}
-        for number, key in enumerate(captions["fact_hash"]):
-            sets.setdefault(key, []).append(number)
+        stated = _rows_of(facts, "facts", _find(told_of, sets))
+        vocabulary = sorted({*stated.flatten().unique().to_pylist(), *used.flatten().unique().to_pylist()})
+        self._facts, self._used = (packed(lists, vocabulary) for lists in (stated, used))
+        attributes = [fact.partition("=")[0] for fact in vocabulary]
+        self._attribute = np.unique(attributes, return_inverse=True)[1]
 
-        known = np.array([fact_hash.get(utt_id, "") in sets for utt_id in self._utt_ids], dtype=bool)
+        self._vector = _find(_keys(vectors, "text"), _keys(captions, "text")[rows])
+        if (missing := int((self._vector < 0).sum())) > 0:
+            raise ManifestError(
+                f"{vectors}: no vector for {missing} of {len(rows)} captions; materialise `text_vectors` and `manifest`"
+            )
+        self._vectors = _mapped(vectors)
+
+    def _read_index(self, manifest: Manifest, facts: Path, told_of: np.ndarray) -> np.ndarray:
+        """Where each clip lies, and the key of its set of facts; ``told_of`` is that of each row of ``facts``."""
+        self._tars = [manifest.root / shard["path"] for shard in manifest.shards]
+        self.corpora = sorted({shard["corpus"] for shard in manifest.shards})
+        indexes = store.at_once(_index_of, self._tars)
+        rows = [len(utt_id) for utt_id, _, _ in indexes]
+        utt_id, offset, size = (np.concatenate(parts) for parts in zip(*indexes, strict=True))
+        codes = [self.corpora.index(shard["corpus"]) for shard in manifest.shards]
+        at = _find(_keys(facts, "utt_id"), utt_id)
+        of_clip: np.ndarray = np.where(at < 0, NONE, told_of[at])
+        known: np.ndarray = of_clip != NONE
         if not known.any():
             raise ManifestError("no utterance of the manifest has both audio and a caption")
-        keys = sorted({fact_hash[u] for u, keep in zip(self._utt_ids, known, strict=True) if keep})
-        number_of = {key: number for number, key in enumerate(keys)}
-        self._captions = [self._of_grain(np.array(sets[key])) for key in keys]
-        self._facts = multi_hot([facts_of[key] for key in keys], column)
-        same_attribute = attribute[:, None] == attribute[None, :]
-        stated = (self._facts.astype(np.float32) @ same_attribute.astype(np.float32)) > 0
-        self._denied = (stated & (self._facts == 0)).astype(np.float32)
+        self.corpus = np.repeat(np.array(codes, dtype=np.int16), rows)[known]
+        self._tar = np.repeat(np.arange(len(rows), dtype=np.int32), rows)[known]
+        self._offset, self._size = offset[known], size[known]
+        of_known: np.ndarray = of_clip[known]
+        return of_known
 
-        self._utt_ids = [u for u, keep in zip(self._utt_ids, known, strict=True) if keep]
-        self.fact_set = np.array([number_of[fact_hash[u]] for u in self._utt_ids])
-        self.corpus, self._tar = self.corpus[known], self._tar[known]
-        self._offset, self._size = self._offset[known], self._size[known]
+    def _hot(self, bits: np.ndarray) -> np.ndarray:
+        """float32 ``[vocabulary]`` with 1 for each fact of a row of `packed`."""
+        return np.unpackbits(bits, count=len(self._attribute)).astype(np.float32)
 
-    def _of_grain(self, captions: np.ndarray) -> np.ndarray:
-        """Of the captions of one set of facts, those that ``data.captions`` asks for."""
-        said = self._used[captions].sum(axis=1)
-        grain = self.settings.data.captions
-        if grain == "mixed":
-            return captions
-        chosen: np.ndarray = captions[said == (said.max() if grain == "full" else said.min())]
-        return chosen
+    def _denied(self, facts: np.ndarray) -> np.ndarray:
+        """float32 ``[vocabulary]`` with 1 for the other values of the attributes that are stated."""
+        stated = np.bincount(self._attribute, facts)[self._attribute] > 0
+        denied: np.ndarray = (stated & (facts == 0)).astype(np.float32)
+        return denied
 
     def _patches(self, samples: int) -> int:
         settings, patch = self.settings, self.settings.encoder.patch
         return (settings.frames_of(samples) // patch[0]) * (settings.frontend.mels // patch[1])
 
     def _crop(self, row: int, rng: np.random.Generator) -> np.ndarray:
-        """A window of the clip at a random place, or the whole clip as ``data.lengths`` says."""
-        wave, samples = self._wave(row), self.settings.samples
-        lengths = self.settings.data.lengths
-        if lengths == "own":
-            samples = self.settings.samples_of(self._own_frames(len(wave)))
-        if len(wave) > samples:
-            start = int(rng.integers(len(wave) - samples + 1))
-            crop = wave[start : start + samples]
-        elif lengths == "pad":
-            crop = np.pad(wave, (0, samples - len(wave)))
-        else:  # repeated from a random phase
-            crop = np.roll(np.resize(wave, samples), int(rng.integers(samples)))
-        return crop.astype(np.float32) / 32768.0
+        """int16: a window of the clip at a random place, or the whole clip as ``data.lengths`` says.
+
+        Raises:
+            ManifestError: the clip cannot be read.
+        """
+        try:
+            clip = self._clip(row)
+            samples, lengths = self.settings.samples, self.settings.data.lengths
+            if lengths == "own":
+                samples = self.settings.samples_of(self._own_frames(clip.samples))
+            if clip.samples > samples:
+                return clip.part(int(rng.integers(clip.samples - samples + 1)), samples)
+            wave = clip.part(0, clip.samples)
+        except (OSError, RuntimeError, ValueError) as error:  # soundfile's own are RuntimeErrors
+            raise ManifestError(
+                f"{self._tars[self._tar[row]]}: the clip at byte {self._offset[row]} cannot be read: {error!r}; "
+                "materialise the corpus' shards and `manifest` again"
+            ) from error
+        if lengths == "pad":
+            return np.pad(wave, (0, samples - len(wave)))
+        # repeated from a random phase
+        return np.roll(np.resize(wave, samples), int(rng.integers(samples)))
 
     def _own_frames(self, samples: int) -> int:
         """Frames of a clip that keeps its length: a multiple of the bucket, so that a batch has few lengths."""
@@ -188,20 +260,16 @@ class TrainingSet(Dataset[dict[str, Tensor]]):
         frames = self.settings.frames_of(samples)
         return window if frames >= window else min(window, max(1, frames // bucket) * bucket)
 
-    def _wave(self, row: int) -> np.ndarray:
-        """One utterance as int16, from memory where there is room."""
-        import soundfile
-
+    def _clip(self, row: int) -> Flac | Kept:
+        """One utterance, from memory where there is room for all of it."""
         if row in self._cached:
-            return self._cached[row]
-        with self._paths[self._tar[row]].open("rb") as tar:
-            tar.seek(int(self._offset[row]))
-            packed = tar.read(int(self._size[row]))
-        wave: np.ndarray = soundfile.read(io.BytesIO(packed), dtype="int16")[0]
-        if wave.nbytes <= self._room:
-            self._cached[row] = wave
-            self._room -= wave.nbytes
-        return wave
+            return Kept(self._cached[row])
+        clip = Flac(store.read(self._tars[self._tar[row]], int(self._offset[row]), int(self._size[row])))
+        if 2 * clip.samples > self._room:
+            return clip
+        wave = self._cached[row] = clip.part(0, clip.samples)
+        self._room -= wave.nbytes
+        return Kept(wave)
 
 
 class Batches(Sampler[list[int]]):
@@ -228,15 +296,96 @@ def collate(samples: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor | list[
         groups.setdefault(len(sample["waves"]), []).append(sample)
     in_order = [sample for group in groups.values() for sample in group]
     batch: dict[str, Tensor | list[Tensor]] = {
-        name: [torch.stack([sample[name] for sample in group]) for group in groups.values()]
+        name: [default_collate([sample[name] for sample in group]) for group in groups.values()]
         for name in ("waves", "noise")
     }
-    return batch | {name: torch.stack([s[name] for s in in_order]) for name in ("text", "facts", "denied", "used")}
+    return batch | {name: default_collate([s[name] for s in in_order]) for name in ("text", "facts", "denied", "used")}
 
 
-def multi_hot(lists: Sequence[Sequence[str]], column: Mapping[str, int]) -> np.ndarray:
-    """float32 ``[len(lists), len(column)]`` with 1 where the list holds the word; words without a column raise."""
-    hot = np.zeros((len(lists), len(column)), dtype=np.float32)
-    for row, words in enumerate(lists):
-        hot[row, [column[word] for word in words]] = 1
-    return hot
+def of_grain(grain: str, said: np.ndarray, fact_set: np.ndarray) -> np.ndarray:
+    """Which captions ``data.captions`` asks for, of how many facts each says and the set of facts it is of."""
+    if grain == "mixed":
+        return np.ones(len(said), dtype=bool)
+    wanted = np.full(int(fact_set.max()) + 1, 0 if grain == "full" else np.iinfo(said.dtype).max, dtype=said.dtype)
+    (np.maximum if grain == "full" else np.minimum).at(wanted, fact_set, said)
+    chosen: np.ndarray = said == wanted[fact_set]
+    return chosen
+
+
+def packed(lists: pa.Array, vocabulary: Sequence[str]) -> np.ndarray:
+    """uint8 ``[len(lists), vocabulary / 8]``: a bit for each word that a list holds, as `numpy.unpackbits` reads it."""
+    row = pc.list_parent_indices(lists).to_numpy()
+    word = pc.index_in(lists.flatten(), value_set=pa.array(vocabulary, pa.string())).to_numpy()
+    bits = np.zeros((len(lists), -(-len(vocabulary) // 8)), dtype=np.uint8)
+    np.bitwise_or.at(bits, (row, word // 8), (128 >> word % 8).astype(np.uint8))
+    return bits
+
+
+def _index_of(tar: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The key of each ``utt_id``, and where its FLAC lies in a tar: offset and size in bytes."""
+    with _table(tar.with_suffix(".parquet")) as stored:
+        index = stored.read(["utt_id", "offset", "size"])
+    if not store.exists(tar):
+        raise FileNotFoundError(2, "no such tar", str(tar))
+    return _hashed(index["utt_id"]), index["offset"].to_numpy(), index["size"].to_numpy()
+
+
+def _keys(path: Path, column: str) -> np.ndarray:
+    """The key of each text of a column."""
+    with _table(path) as stored:
+        batches = stored.iter_batches(ROWS_AT_ONCE, columns=[column])
+        return np.concatenate([np.empty(0, np.int64), *(_hashed(batch.column(0)) for batch in batches)])
+
+
+def _hashed(texts: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """int64 keys that are equal for equal texts, in this process: a million texts are eight megabytes.
+
+    Python's hash is keyed at random and has 64 bits: that two of a million texts share one has odds of 1 to 37 million.
+    """
+    return np.fromiter(map(hash, texts.to_pylist()), np.int64, len(texts))
+
+
+def _find(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """int32: where among ``values`` each of ``wanted`` first stands; -1: nowhere."""
+    order = np.argsort(values, kind="stable").astype(np.int32)
+    at = np.minimum(np.searchsorted(values, wanted, sorter=order), len(values) - 1)
+    found: np.ndarray = np.where(values[order[at]] == wanted, order[at], -1)
+    return found
+
+
+def _rows_of(path: Path, column: str, rows: np.ndarray) -> pa.Array:
+    """Some rows of a column that may be too large to hold, as lists of strings."""
+    in_file = np.argsort(rows, kind="stable")
+    wanted, parts, passed = rows[in_file], [], 0
+    with _table(path) as stored:
+        for batch in stored.iter_batches(ROWS_AT_ONCE, columns=[column]):
+            here = wanted[np.searchsorted(wanted, passed) : np.searchsorted(wanted, passed + len(batch))]
+            parts.append(batch.column(0).take(pa.array(here - passed)).cast(pa.list_(pa.string())))
+            passed += len(batch)
+    return pa.concat_arrays(parts).take(pa.array(np.argsort(in_file)))
+
+
+def _mapped(path: Path) -> np.ndarray:
+    """The vectors of a table, float32 ``[rows, dimension]``, mapped from a nameless file."""
+    dimension = 1
+    with _table(path) as stored, tempfile.TemporaryFile() as flat:
+        for batch in stored.iter_batches(ROWS_AT_ONCE // 16, columns=["vector"]):
+            vectors = batch.column(0).flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+            dimension = len(vectors) // len(batch)
+            flat.write(vectors.reshape(len(batch), dimension).data)
+        flat.flush()
+        return np.memmap(flat, np.float32, "r").reshape(-1, dimension)
+
+
+@contextmanager
+def _table(path: Path) -> Iterator[pq.ParquetFile]:
+    """A Parquet file to read, of which no more is in memory than what is asked for.
+
+    Raises:
+        ManifestError: it is damaged.
+    """
+    try:
+        with store.here(path) as file:
+            yield pq.ParquetFile(file, pre_buffer=False, buffer_size=2**20)
+    except (pa.ArrowException, KeyError) as error:
+        raise ManifestError(f"{path}: not the table that the manifest means: {error}") from error

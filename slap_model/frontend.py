@@ -35,7 +35,9 @@ def mel_banks(bins: int, fft: int, rate: int) -> Tensor:
 
 
 class LogMel(nn.Module):
-    """``[batch, samples]`` waveforms in [-1, 1] to ``[batch, frames, mels]``, normalised by stored statistics.
+    """``[batch, samples]`` waveforms to ``[batch, frames, mels]``, normalised by stored statistics.
+
+    Waveforms are in [-1, 1], or int16 as files have them: half as much to hand over to a device.
 
     Kaldi's fbank with hanning window, pre-emphasis 0.97, no dither, the mean of the waveform and of each frame
     removed (AudioMAE's settings: inferred, see the paper's front end). ``mean`` and ``std`` are buffers, so a
@@ -60,7 +62,7 @@ class LogMel(nn.Module):
     def raw(self, waves: Tensor) -> Tensor:
         """Log-mel energies before normalisation, ``[batch, frames, mels]``."""
         settings = self.settings
-        waves = waves.float()
+        waves = waves.float() / 32768 if waves.dtype == torch.int16 else waves.float()
         waves = waves - waves.mean(dim=1, keepdim=True)
         frames = waves.unfold(1, settings.window, settings.hop)
         frames = frames - frames.mean(dim=2, keepdim=True)

@@ -2,8 +2,9 @@
 
 A batch holds clips of one or several lengths and what is known of them:
 
-* ``waves``: a list of ``[n_g, samples_g]``, one per length; ``noise``: a list of ``[n_g, 2, patches_g]`` uniform
-  numbers, drawn per sample, from which the masks are made: the same on every device and for every number of processes;
+* ``waves``: a list of ``[n_g, samples_g]``, one per length, in [-1, 1] or as int16; ``noise``: a list of
+  ``[n_g, 2, patches_g]`` uniform numbers, drawn per sample, from which the masks are made: the same on every device and
+  for every number of processes;
 * ``text [n, text dim]`` and the multi-hot ``facts``, ``denied``, ``used`` ``[n, vocabulary]`` of `losses.pair_labels`,
   rows in the order of the waves.
 """
@@ -59,7 +60,7 @@ class SlapTask(nn.Module):
         count = sum(len(part) for part in waves)
         if train.accumulate > 1:
             waves, noises = (_cut(parts, -(-count // train.accumulate)) for parts in (waves, noises))
-        shared, mae = [], waves[0].new_zeros(())
+        shared, mae = [], noises[0].new_zeros(())
         for part, noise in zip(waves, noises, strict=True):
             if train.accumulate > 1:  # its activations are made again in the backward pass, one part at a time
                 embedded, error = checkpoint(self.heard, part, noise, use_reentrant=False)

@@ -10,7 +10,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from slap_model import config
+from slap_model import config, data
 from slap_model.data import TrainingSet, collate
 from slap_model.manifest import Manifest
 from slap_model.model import Slap
@@ -32,8 +32,8 @@ SIZE = (
 def test_flops_are_those_that_torch_counts(tmp_path: Path, setting: str) -> None:
     settings = config.load(setting, (*SIZE, "train.batch=4", "train.precision=fp32"))
     lengths = [10.5, 4.0, 1.6, 6.0]
-    data = TrainingSet(Manifest.load(speech.corpus(tmp_path / "made", lengths, settings.text.dim)), settings)
-    batch = collate([data[number] for number in range(4)])  # the first epoch: each clip once
+    made = TrainingSet(Manifest.load(speech.corpus(tmp_path / "made", lengths, settings.text.dim)), settings)
+    batch = collate([made[number] for number in range(4)])  # the first epoch: each clip once
     task = SlapTask(Slap(settings)).train()
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         losses, _ = task(batch)
@@ -46,7 +46,7 @@ def test_sections_run_on_a_cpu_without_soundfile_and_tensorboard(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(speech, "DECODES", False)
-    monkeypatch.setattr(TrainingSet, "_wave", TrainingSet._wave)  # `read_pcm` replaces it; this puts it back
+    monkeypatch.setattr(data, "Flac", data.Flac)  # `read_pcm` replaces it; this puts it back
     monkeypatch.setitem(sys.modules, "soundfile", None)
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     speech.read_pcm()

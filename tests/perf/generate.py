@@ -43,10 +43,10 @@ UTTERANCE = """
 """
 
 
-def generate(folder: Path, utterances: int) -> list[str]:
-    """Write the tables of `CORPORA` corpora with ``utterances`` in all under ``folder``; return their names."""
-    speakers = max(utterances // CORPORA // UTTERANCES_A_SPEAKER, 1)
-    names = [f"scale{number:02d}" for number in range(CORPORA)]
+def generate(folder: Path, utterances: int, corpora: int = CORPORA) -> list[str]:
+    """Write the tables of some corpora with ``utterances`` in all under ``folder``; return their names."""
+    speakers = max(utterances // corpora // UTTERANCES_A_SPEAKER, 1)
+    names = [f"scale{number:02d}" for number in range(corpora)]
     with duckdb.connect() as con:
         con.execute("SET preserve_insertion_order = true")
         for seed, name in enumerate(names):

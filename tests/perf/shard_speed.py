@@ -21,6 +21,7 @@ Needs the extras ``perf``, ``m4a`` and ``voices``.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import io
 import os
@@ -93,24 +94,28 @@ def ours(files: Sequence[Path]) -> Work:
 
 
 def cut(files: Sequence[Path], out: Path, per_tar: int = PER_TAR) -> list[Any]:
-    """Shards over files, with facts and captions of the size that sidecars of the miniatures have (1 kB)."""
-    import polars as pl
-
+    """Shards over files of one folder."""
     from pipelines import shards
 
-    root = files[0].parent
+    return [
+        shards.Shard("perf", files[0].parent, out / f"train-{number:05d}.tar", "train", part, "key")
+        for number, part in enumerate(rows(files).iter_slices(per_tar))
+    ]
+
+
+def rows(files: Sequence[Path]) -> Any:
+    """Rows of shards, with facts and captions of the size that sidecars of the miniatures have (1 kB)."""
+    import polars as pl
+
     words = {
         "speaker": "0123456789abcdef0123",
         "facts": ["alzheimer=absent", "cognitive_impairment=absent", "sex=female", "language=en"],
         "captions": ["An elderly woman who speaks English and has no cognitive impairment is heard here."] * 7,
     }
-    rows = pl.DataFrame(
-        [{"utt_id": path.stem, "path": path.name, "split": "train", **words} for path in files]
-    ).with_columns(start_s=pl.lit(None, pl.Float64), end_s=pl.lit(None, pl.Float64), channel=pl.lit(None, pl.Int32))
-    return [
-        shards.Shard("perf", root, out / f"train-{number:05d}.tar", "train", part, "key")
-        for number, part in enumerate(rows.iter_slices(per_tar))
-    ]
+    frame = pl.DataFrame([{"utt_id": path.stem, "path": path.name, "split": "train", **words} for path in files])
+    return frame.with_columns(
+        start_s=pl.lit(None, pl.Float64), end_s=pl.lit(None, pl.Float64), channel=pl.lit(None, pl.Int32)
+    )
 
 
 def floor(files: Sequence[Path], dtype: str) -> Work:
@@ -142,7 +147,8 @@ def _by_pyav(path: Path) -> tuple[Any, int]:
         stream = container.streams.audio[0]
         for frame in container.decode(stream):
             fifo.write(frame)
-        return fifo.read().to_ndarray().T, int(stream.codec_context.sample_rate)
+        wave: Any = fifo.read()
+        return wave.to_ndarray().T, int(stream.codec_context.sample_rate)
 
 
 def _flac(wave: Any) -> bytes:
@@ -347,14 +353,14 @@ def compare(source: Source, pools: Mapping[str, ProcessPoolExecutor], rounds: in
 def two_processes(given: Sequence[Source], scratch: Path, rounds: int) -> float:
     """Print and return by what factor two workers are faster than one, ours and the bare codecs, by the wall."""
     from pipelines import scale, shards
-    from tests.perf import shard_speed  # workers look for functions in a module that has a name
 
+    codecs = importlib.import_module("tests.perf.shard_speed").floor_unit  # workers look for it by its module's name
     files = [source.files for source in given]
     parts = [part[i : i + 50] for part in files for i in range(0, min(len(part), 400), 50)]
 
     def run(bare: bool, workers: int, out: Path) -> float:
         units = parts if bare else [cut(part, out / str(n), 50)[0] for n, part in enumerate(parts)]
-        work: Any = shard_speed.floor_unit if bare else shards.write_shard
+        work: Any = codecs if bare else shards.write_shard
         started = time.perf_counter()
         for _ in scale.run(work, units, total=len(units), label="perf", workers=workers):
             pass

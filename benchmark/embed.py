@@ -31,6 +31,7 @@ class AudioError(ValueError):
     """A shard holds audio that cannot be embedded; the message names shard and member."""
 
 
+@store.writes_to("out")
 def embed(
     embedder: Embedder,
     shards: Sequence[Path],

@@ -69,6 +69,7 @@ SILENCE = tuple(
 COLUMNS = LEVELS + SILENCE
 
 
+@store.writes_to("embeddings")
 def measurements(shards: Sequence[Path], embeddings: Path) -> pl.DataFrame:
     """What the recordings of some shards are like: utt_id and `COLUMNS` (Float32), in the order of the shards.
 

@@ -223,6 +223,7 @@ def _sounded(rules: Grammar, text: str) -> str:
 # The two files
 
 
+@store.writes_to("out")
 def build(
     meta_db: Path, out: Path, *, corpora: Sequence[str], k: int, seed: int, languages: Sequence[str] = ("en",)
 ) -> CaptionReport:

@@ -13,7 +13,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from pipelines import audio
+from pipelines import audio, scale
+from pipelines.guard import Note
 
 TABLE = "voice_sample"  # file name in the folder of a corpus' tables
 SAMPLE: Mapping[str, pl.DataType] = {
@@ -37,25 +38,36 @@ SPOKEN_FIRST = ("read", "spontaneous", "vowel", "digits", "words", "syllables")
 def sample(root: Path, tables: Path, speakers: int = SPEAKERS) -> pl.DataFrame:
     """F0 of some speakers of each sex word, as a table with the columns of `SAMPLE`.
 
-    A recording that cannot be decoded is passed over here: sharding makes it a reject.
+    A recording that cannot be decoded, or not in time, is passed over here: sharding makes it a reject.
 
     Args:
         root: the corpus' raw folder.
         tables: folder with ``speaker.parquet`` and ``utterance.parquet`` of the corpus.
         speakers: how many of each of the owners' words for sex, chosen by a hash of their id.
     """
+    chosen = list(_chosen(tables, speakers))
+    rows = scale.here(_heard, (root, chosen)) if chosen else []
+    return pl.DataFrame(rows, schema=dict(SAMPLE), orient="row")
+
+
+def _heard(unit: tuple[Path, list[list[dict[str, Any]]]], note: Note) -> list[tuple[Any, ...]]:
+    """The rows of the sample. It runs in a worker: a recording may crash its decoder, or hang."""
+    root, chosen = unit
     rows = []
-    for candidates in _chosen(tables, speakers):
-        for utterance in candidates:
+    for speaker, candidates in enumerate(chosen):
+        for attempt, utterance in enumerate(candidates):
+            item = speaker * TRIES + attempt
+            if item in note.refused:
+                continue
+            note(item)
             try:
                 f0, voiced = _listen(root, utterance)
-            except audio.AudioError:
+            except (audio.AudioError, MemoryError):
                 continue
             if voiced >= LEAST_VOICED:
-                names = ("corpus", "speaker_id", "utt_id")
-                rows.append((*(utterance[name] for name in names), f0, voiced))
+                rows.append((*(utterance[name] for name in ("corpus", "speaker_id", "utt_id")), f0, voiced))
                 break
-    return pl.DataFrame(rows, schema=dict(SAMPLE), orient="row")
+    return rows
 
 
 def _chosen(tables: Path, speakers: int) -> Iterator[list[dict[str, Any]]]:

@@ -73,6 +73,12 @@ def run(
             yield result
 
 
+def here(work: Work[Unit, Result], unit: Unit, memory: int | None = MEMORY) -> Result:
+    """One unit in a worker process of this machine, whatever the engine."""
+    (result,) = _local(work, [unit], 1, memory, False)
+    return result
+
+
 def _engine() -> Callable[..., Generator[Any, None, None]]:
     if engine_name() == "ray":
         from pipelines import ray_engine

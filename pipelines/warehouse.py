@@ -81,6 +81,7 @@ class WarehouseReport:
     seconds: float
 
 
+@store.writes_to("out")
 def build(
     tables: Path,
     out: Path,

@@ -12,6 +12,8 @@ error becomes a `StoreError`. Credentials and the endpoint come from the environ
 from __future__ import annotations
 
 import errno
+import functools
+import inspect
 import io
 import os
 import re
@@ -24,7 +26,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import Any, BinaryIO, ParamSpec, TypeVar, cast
 from urllib.parse import urlsplit
 
 # Object stores: an object is there whole or not at all. Driver that fsspec needs, and how to get it.
@@ -40,6 +42,10 @@ TRIES = 5  # of a request that is answered with 500 or 503, or whose connection 
 TRIES_OF_A_BODY = 3  # of an answer that breaks off in the middle, and of a request that was tried `TRIES` times
 ABANDONED_AFTER = timedelta(days=1)  # an upload in parts that nobody has completed by then is of a killed writer
 
+NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+ADVICE = "Free space there, or allow writing, and run again: what is complete stays"
+
+Given = ParamSpec("Given")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -47,7 +53,7 @@ _DRAFT = re.compile(r"\..+\.(?P<host>[^.]+)-(?P<pid>\d+)\.tmp")
 
 
 class StoreError(OSError):
-    """Object storage cannot be used as asked; the message names bucket and key, and says what to do."""
+    """Files cannot be kept as asked; the message names the place, as bucket and key, and says what to do."""
 
 
 def place(text: str | Path) -> Path:
@@ -115,6 +121,31 @@ def whole(target: Path) -> Iterator[BinaryIO]:
         unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def writes_to(where: str) -> Callable[[Callable[Given, Result]], Callable[Given, Result]]:
+    """A function that writes below its parameter ``where`` raises `StoreError` where nobody can write: a full disk.
+
+    Polars, Arrow and DuckDB hide the number of such an error in errors of their own, but not the system's words.
+    """
+
+    def of(function: Callable[Given, Result]) -> Callable[Given, Result]:
+        @functools.wraps(function)
+        def telling(*args: Given.args, **kwargs: Given.kwargs) -> Result:
+            try:
+                return function(*args, **kwargs)
+            except StoreError:
+                raise
+            except Exception as error:
+                words = next((words for words in map(os.strerror, NOT_WRITABLE) if words in str(error)), None)
+                if words is None:
+                    raise
+                place = inspect.signature(function).bind(*args, **kwargs).arguments[where]
+                raise StoreError(f"{place}: {words}. {ADVICE}") from error
+
+        return telling
+
+    return of
 
 
 def put(source: Path, target: Path) -> None:

@@ -122,17 +122,18 @@ def run(
             while waiting and waiting[0] in done:
                 yield done.pop(waiting.popleft())
     finally:
-        for reference in running:
-            ray.cancel(reference, force=True)
+        if running:
+            ray.shutdown()  # ends what is in flight; `ray.cancel` may abort this process (Ray 2.60, task_manager.cc:1329)
 
 
 def _result(ray: Any, reference: Any) -> Any:
     try:
         succeeded, value = ray.get(reference)
     except ray.exceptions.RayTaskError as error:  # `_do` raises nothing: it, the work or the unit could not be loaded
+        why = str(error).strip().rpartition("\n")[2]
         raise EngineError(
-            f"a node of the cluster cannot load this program ({error.cause or error}): install it there, in the same "
-            "version, with pip install 'slap[ray]'"
+            f"a node of the cluster cannot load this program ({why}): install it there, in the same version, with pip "
+            "install 'slap[ray]'"
         ) from error
     except ray.exceptions.RayError as error:
         raise WorkerDiedError(f"a unit was lost with its node {LOSSES_ALLOWED + 1} times: {error}") from error

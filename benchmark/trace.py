@@ -21,6 +21,7 @@ from benchmark.evaluate import code_hash, task_hash
 from benchmark.files import file_hash
 from benchmark.score import Score, read_scores
 from benchmark.task import TaskError, Transfer, load_tasks, load_transfers, rows, transfer_tasks
+from slap_model import store
 from slap_model.manifest import Manifest, ManifestError, withdrawn_on
 
 SHOWN = 5  # hashes of raw files
@@ -31,7 +32,7 @@ class TraceError(ValueError):
     """There is nothing to follow; the message says what there is instead."""
 
 
-def trace_score(warehouse: Path, name: str, id_key: bytes | None = None) -> str:
+def trace_score(warehouse: Path, name: str, id_key: bytes | None = None, large: Path | None = None) -> str:
     """Everything a score was made from, as text.
 
     Args:
@@ -39,12 +40,14 @@ def trace_score(warehouse: Path, name: str, id_key: bytes | None = None) -> str:
         name: ``<embedder>/<task>.<mode>``, e.g. ``slap/ewa_db_parkinson.probe``, or
             ``<embedder>/transfer/<transfer>/<corpus learned from>-><corpus judged>``.
         id_key: secret of the hashes of persons; without it, the hash of labels and audio cannot be checked.
+        large: where shards and manifests lie; None: in the warehouse.
 
     Raises:
         TraceError: no such score; the message names the nearest ones.
     """
+    large = large or warehouse
     if name.split("/")[1:2] == [TRANSFER]:
-        return _trace_transfer(warehouse, name, id_key)
+        return _trace_transfer(warehouse, name, id_key, large)
     score = _find(warehouse / "scores", name)
     trace = _Trace(name)
     _number(trace, score)
@@ -52,18 +55,18 @@ def trace_score(warehouse: Path, name: str, id_key: bytes | None = None) -> str:
     _prompts(trace, score)
     if score.status == "ok":
         _predictions(trace, warehouse, name, score)
-    _training(trace, warehouse, score)
+    _training(trace, warehouse, score, large)
     folds = score.protocol == "folds"
-    _audio(trace, warehouse, score.corpus, score.task, "*" if folds else "test-*")
-    _data(trace, warehouse, score, id_key)
+    _audio(trace, warehouse, score.corpus, score.task, "*" if folds else "test-*", large)
+    _data(trace, warehouse, score, id_key, large)
     return trace.text()
 
 
-def _training(trace: _Trace, warehouse: Path, score: Score) -> None:
+def _training(trace: _Trace, warehouse: Path, score: Score, large: Path) -> None:
     """Checkpoint and manifest of an embedder, where it has them."""
     if score.hashes.get("manifest"):
         _checkpoint(trace, warehouse, score)
-        _manifest(trace, warehouse, score)
+        _manifest(trace, large, score)
     elif score.embedder in confounds.NAMES:
         trace.head(
             "checkpoint", f"none: a confound, which is told {confounds.WHAT[score.embedder]} and hears no speech"
@@ -176,7 +179,7 @@ def _predictions(trace: _Trace, warehouse: Path, name: str, score: Score) -> Non
 
 
 def _problem(what: str, file: Path, stated: str, since: str) -> str:
-    if not file.is_file():
+    if not store.exists(file):
         return f"{what} absent"
     return "" if file_hash(file) == stated else f"{what} changed since {since}"
 
@@ -212,25 +215,25 @@ def _weights(checkpoints: Path, score: Score) -> tuple[Path, Mapping[str, Any]] 
     return None
 
 
-def _manifest(trace: _Trace, warehouse: Path, score: Score) -> None:
+def _manifest(trace: _Trace, large: Path, score: Score) -> None:
     """What the training read: shards, facts, captions and vectors, each against the hash in the manifest."""
     stated = score.hashes["manifest"]
-    file = warehouse / "manifests" / f"{stated[:12]}.json"
-    trace.head("manifest", file.relative_to(warehouse).as_posix())
+    file = large / "manifests" / f"{stated[:12]}.json"
+    trace.head("manifest", file.relative_to(large).as_posix())
     try:
         manifest = Manifest.load(file)
     except ManifestError as error:
-        trace.check("hash", stated, f"manifest broken: {error}" if file.is_file() else "manifest absent")
+        trace.check("hash", stated, f"manifest broken: {error}" if store.exists(file) else "manifest absent")
         return
     trace.check("hash", stated, "" if manifest.hash == stated else "manifest changed since training")
     trace.line("trained on", f"{', '.join(manifest.shares)}; languages {', '.join(manifest.trained_on['languages'])}")
     if day := withdrawn_on(file):
         trace.line("withdrawn", f"{day}: a speaker of its shards; the training had heard the speaker")
-    content = json.loads(file.read_text())
+    content = json.loads(store.content(file))
     trace.check("shards", *_listed_shards(manifest))
     for name in ("facts", "captions", "vectors"):
         part = content[name]
-        problem = _problem(name, warehouse / part["path"], part["sha256"], "training")
+        problem = _problem(name, large / part["path"], part["sha256"], "training")
         trace.check(name, f"{part['path']} {part['sha256']}", problem)
     split = score.hashes.get("split", "")
     leak = "not the split of the training: someone tested may have been trained on"
@@ -239,23 +242,31 @@ def _manifest(trace: _Trace, warehouse: Path, score: Score) -> None:
 
 def _listed_shards(manifest: Manifest) -> tuple[str, str]:
     """How many tars the manifest lists, and how many are absent or not those of their index."""
-    wrong = [
-        str(shard["path"]) for shard in manifest.shards if _index_hash(manifest.root / shard["path"]) != shard["sha256"]
-    ]
+    tars = [manifest.root / shard["path"] for shard in manifest.shards]
+    kept = store.at_once(lambda tar: _kept(tar).get("sha256"), tars)
+    wrong = [shard["path"] for shard, sha256 in zip(manifest.shards, kept, strict=True) if sha256 != shard["sha256"]]
     samples = sum(shard["samples"] for shard in manifest.shards)
     text = f"{len(manifest.shards)} tars, {samples} utterances, hashes against their indexes"
     return text, f"{len(wrong)} absent or changed since training, first {wrong[0]}" if wrong else ""
 
 
-def _index_hash(tar: Path) -> str:
-    """The hash that a tar's index keeps; empty where tar or index are absent."""
+def _kept(tar: Path) -> dict[str, str]:
+    """What a tar's index keeps of it, hash and size; empty where tar or index are absent."""
     index = tar.with_suffix(".parquet")
-    if not (tar.is_file() and index.is_file()):
-        return ""
-    return dict(pl.read_parquet_metadata(index)).get("sha256", "")
+    if not (store.exists(tar) and store.exists(index)):
+        return {}
+    return dict(pl.read_parquet_metadata(store.source(index)))
 
 
-def _audio(trace: _Trace, warehouse: Path, corpus: str, task: str, which: str) -> None:
+def _as_indexed(tar: Path) -> bool:
+    """Whether a tar is that of its index: by its bytes, on an object store by its size."""
+    kept = _kept(tar)
+    if not store.is_local(tar):
+        return kept.get("size") == str(store.size(tar))
+    return kept.get("sha256") == file_hash(tar)
+
+
+def _audio(trace: _Trace, warehouse: Path, corpus: str, task: str, which: str, large: Path) -> None:
     """The tars of a corpus that were judged, and the raw files they were made from.
 
     Args:
@@ -264,18 +275,23 @@ def _audio(trace: _Trace, warehouse: Path, corpus: str, task: str, which: str) -
         corpus: whose tars.
         task: of tasks.toml, which says what utterances are asked; "" for all.
         which: the beginning of the tars' names: of a split, or ``*``.
+        large: where the shards lie.
     """
-    tars = sorted((warehouse / "shards" / corpus).glob(f"{which}.tar"))
+    tars = store.listing(large / "shards" / corpus, f"{which}.tar")
     split = "" if which == "*" else which.partition("-")[0]
     trace.head("audio", f"shards/{corpus}: {len(tars)} tars of {f'the {split} split' if split else 'all splits'}")
-    indexed = [tar for tar in tars if tar.with_suffix(".parquet").is_file()]
-    wrong = [tar.name for tar in tars if _index_hash(tar) != file_hash(tar)]
+    there = set(store.listing(large / "shards" / corpus, f"{which}.parquet"))
+    indexes = [tar.with_suffix(".parquet") for tar in tars if tar.with_suffix(".parquet") in there]
+    right = store.at_once(_as_indexed, tars)
+    wrong = [tar.name for tar, is_right in zip(tars, right, strict=True) if not is_right]
     problem = f"{len(wrong)} are not those of their index, first {wrong[0]}" if wrong else ""
     absent = f"{split} shards absent" if split else "shards absent"
-    trace.check("tars", f"{len(tars)}, bytes against their indexes", problem if tars else absent)
-    if not indexed:
+    what = "bytes" if store.is_local(large) else "sizes"
+    trace.check("tars", f"{len(tars)}, {what} against their indexes", problem if tars else absent)
+    if not indexes:
         return
-    index = pl.concat(pl.read_parquet(tar.with_suffix(".parquet"), columns=["utt_id", "raw_sha256"]) for tar in indexed)
+    columns = ["utt_id", "raw_sha256"]
+    index = pl.concat(store.at_once(lambda file: pl.read_parquet(store.source(file), columns=columns), indexes))
     asked = _asked(warehouse / "meta.db", task, split) if task else None
     if asked is not None:
         index = index.filter(pl.col("utt_id").is_in(asked.implode()))
@@ -303,7 +319,7 @@ def _asked(meta_db: Path, task: str, split: str) -> pl.Series | None:
     return found.filter(pl.col("split") == split)["utt_id"] if split else found["utt_id"]
 
 
-def _data(trace: _Trace, warehouse: Path, score: Score, id_key: bytes | None) -> None:
+def _data(trace: _Trace, warehouse: Path, score: Score, id_key: bytes | None, large: Path) -> None:
     """The hash of labels and audio, against what the warehouse has now."""
     stated = score.hashes.get("data", "")
     task = next((task for task in load_tasks() if task.name == score.task), None)
@@ -312,21 +328,21 @@ def _data(trace: _Trace, warehouse: Path, score: Score, id_key: bytes | None) ->
         trace.line("data", f"{stated} (not checked: it takes the id key, meta.db and the task)")
         return
     try:
-        (now,) = units.load([task], warehouse / "meta.db", _tars(warehouse, [task.corpus]), id_key, ())
+        (now,) = units.load([task], warehouse / "meta.db", _tars(large, [task.corpus]), id_key, ())
         problem = "" if now.hash == stated else "labels or audio are not those that were scored"
     except (TaskError, duckdb.Error, units.LeakError) as error:
         problem = f"labels cannot be read: {error}"
     trace.check("data", stated, problem)
 
 
-def _tars(warehouse: Path, corpora: Iterable[str]) -> dict[str, list[Path]]:
-    return {corpus: sorted((warehouse / "shards" / corpus).glob("*.tar")) for corpus in corpora}
+def _tars(large: Path, corpora: Iterable[str]) -> dict[str, list[Path]]:
+    return {corpus: store.listing(large / "shards" / corpus, "*.tar") for corpus in corpora}
 
 
 # --- transfer -----------------------------------------------------------------------------------------------
 
 
-def _trace_transfer(warehouse: Path, name: str, id_key: bytes | None) -> str:
+def _trace_transfer(warehouse: Path, name: str, id_key: bytes | None, large: Path) -> str:
     """A probe that learned on one corpus and was judged on another, followed back to both."""
     held = transfers.read_transfers(warehouse / "scores")
     said = [f"{e}/{TRANSFER}/{n}/{a}->{b}" for e, n, a, b in held.select("embedder", "name", *_PAIR).rows()]
@@ -360,15 +376,15 @@ def _trace_transfer(warehouse: Path, name: str, id_key: bytes | None) -> str:
         trace.line("no", asked.negative)
     fingerprint = "" if score is None else score.fingerprint
     trace.line("embedder", f"{row['embedder']}, fingerprint {fingerprint or 'unknown: it has no score'}")
-    problem = _transfer_problem(warehouse, row, asked, fingerprint, id_key)
+    problem = _transfer_problem(warehouse, row, asked, fingerprint, id_key, large)
     if problem is None:
         trace.line("key", f"{row['key']} (not checked: it takes the id key and meta.db)")
     else:
         trace.check("key", f"{row['key']} (weights, labels, audio, definition, code)", problem)
     if score is not None:
-        _training(trace, warehouse, score)
+        _training(trace, warehouse, score, large)
     for corpus in dict.fromkeys((row["train_corpus"], row["test_corpus"])):
-        _audio(trace, warehouse, corpus, "", "*")
+        _audio(trace, warehouse, corpus, "", "*", large)
     return trace.text()
 
 
@@ -376,7 +392,12 @@ _PAIR = ("train_corpus", "test_corpus")
 
 
 def _transfer_problem(
-    warehouse: Path, row: Mapping[str, Any], asked: Transfer | None, fingerprint: str, id_key: bytes | None
+    warehouse: Path,
+    row: Mapping[str, Any],
+    asked: Transfer | None,
+    fingerprint: str,
+    id_key: bytes | None,
+    large: Path,
 ) -> str | None:
     """Whether the key of a transfer comes out again from what is there now; None where that cannot be told.
 
@@ -391,7 +412,7 @@ def _transfer_problem(
     tasks = {corpus: task for corpus, task in transfer_tasks(asked).items() if corpus in pair}
     for heard in ((), pair[:1], pair[1:], pair):
         try:
-            found = units.load(list(tasks.values()), warehouse / "meta.db", _tars(warehouse, tasks), id_key, heard)
+            found = units.load(list(tasks.values()), warehouse / "meta.db", _tars(large, tasks), id_key, heard)
         except (TaskError, duckdb.Error, units.LeakError) as error:
             return f"labels cannot be read: {error}"
         data = dict(zip(tasks, found, strict=True))

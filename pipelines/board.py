@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipelines import meta
 from pipelines.settings import Settings
+from slap_model import store
 
 if TYPE_CHECKING:
     from benchmark.citation import Source
@@ -61,7 +62,7 @@ def draw(
     absent = meta.absent_corpora(settings.meta_db)
     synthetic = bool(meta.synthetic_corpora(settings.meta_db))
     if shards is not None:
-        folders = _folders(scores, settings.warehouse / "embeddings")
+        folders = _folders(scores, settings.embeddings)
         space.write(folders, shards, settings.meta_db, settings.reports)
     report = write_report(
         scores,
@@ -83,7 +84,7 @@ def draw(
 def _folders(scores: Sequence[Score], embeddings: Path) -> dict[str, Path]:
     """The vectors of every embedder on the board that has some; the confounds and the constants have none."""
     named = {score.embedder: embeddings / f"{score.embedder}-{score.fingerprint[:12]}" for score in scores}
-    return {name: folder for name, folder in sorted(named.items()) if folder.is_dir()}
+    return {name: folder for name, folder in sorted(named.items()) if store.listing(folder, "*.parquet")}
 
 
 def _sources(settings: Settings) -> dict[str, Source]:

@@ -225,10 +225,11 @@ def trace(score: str) -> None:
     from benchmark.trace import TraceError, trace_score
     from pipelines import ingest
 
-    warehouse = _settings(None).warehouse
+    settings = _settings(None)
+    warehouse = settings.warehouse
     has_key = "SLAP_ID_KEY" in os.environ or (warehouse / ".id_key").is_file()
     try:
-        click.echo(trace_score(warehouse, score, ingest.id_key(warehouse) if has_key else None))
+        click.echo(trace_score(warehouse, score, ingest.id_key(warehouse) if has_key else None, settings.store))
     except TraceError as error:
         raise click.ClickException(str(error)) from error
 
@@ -331,7 +332,7 @@ def embed(
 
         if folder is None:
             tars = collection.embed_corpora(model, warehouse, corpora, progress=progress)
-            said = f"{tars} shards are embedded in {warehouse / 'embeddings'}"
+            said = f"{tars} shards are embedded"
         else:
             file = collection.collection_file(warehouse, name or folder.resolve().name)
             done = collection.embed_folder(model, folder, file, progress=progress)

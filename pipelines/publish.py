@@ -19,7 +19,8 @@ from benchmark.files import file_hash
 from benchmark.score import Score, read_scores
 from pipelines.collection import Model
 from pipelines.corpora._base import Licence
-from slap_model import hub
+from pipelines.settings import store_of
+from slap_model import hub, store
 from slap_model.card import About, Heard, Judged, unknown
 from slap_model.manifest import withdrawn_on
 from slap_model.model import WEIGHTS
@@ -139,12 +140,12 @@ def _heard(corpora: Mapping[str, Mapping[str, Any]], manifest: Mapping[str, Any]
 
 
 def _manifest_file(warehouse: Path, model: Model) -> Path:
-    return warehouse / "manifests" / f"{model.slap.card.get('manifest', 'none')[:12]}.json"
+    return store_of(warehouse) / "manifests" / f"{model.slap.card.get('manifest', 'none')[:12]}.json"
 
 
 def _manifest(warehouse: Path, model: Model) -> Mapping[str, Any]:
     file = _manifest_file(warehouse, model)
-    found: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    found: Mapping[str, Any] = json.loads(store.content(file)) if store.exists(file) else {}
     return found
 
 

@@ -105,7 +105,7 @@ def search(
         raise CollectionError("say what to search for, as in: slap search 'a young woman with a breathy voice'")
     towards = model.slap.embed_text([query])[0]
     parts, left_out = [], []
-    for corpus, split, frame in _of_corpora(settings.warehouse, model, within):
+    for corpus, split, frame in _of_corpora(settings, model, within):
         joint = model.slap.project(_matrix(frame["vector"]))
         parts.append(_scored(frame, joint @ towards, corpus, split))
     for file in sorted((settings.warehouse / "collections").glob("*.parquet")):
@@ -146,18 +146,19 @@ def table(found: Found) -> str:
 # --- what is searched ---------------------------------------------------------------------------------------
 
 
-def _of_corpora(warehouse: Path, model: Model, within: Sequence[str]) -> Iterator[tuple[str, str, pl.DataFrame]]:
+def _of_corpora(settings: Settings, model: Model, within: Sequence[str]) -> Iterator[tuple[str, str, pl.DataFrame]]:
     """Corpus, split, and utt_id, vector and seconds of the utterances of each tar that is embedded."""
     name = model.embedder.name
-    folders = [warehouse / "embeddings" / f"{name}-{one[:12]}" for one in model.slap.fingerprints.values()]
-    for folder in sorted(path for path in (warehouse / "shards").glob("*/") if not within or path.name in within):
-        for tar in sorted(folder.glob("*.tar")):
-            files = [one / f"{tar_sha256(tar)[:16]}.parquet" for one in folders]
-            for file in [one for one in files if one.is_file()][:1]:
-                index = pl.read_parquet(tar.with_suffix(".parquet"), columns=["utt_id", "seconds"])
-                frame = pl.read_parquet(file).join(index, on="utt_id", how="left", maintain_order="left")
-                if frame.height:
-                    yield folder.name, tar.stem.rsplit("-", 1)[0], frame
+    folders = [settings.embeddings / f"{name}-{one[:12]}" for one in model.slap.fingerprints.values()]
+    there = {file for folder in folders for file in store.listing(folder, "*.parquet")}
+    tars = [tar for tar in store.listing(settings.shards_store, "*/*.tar") if not within or tar.parent.name in within]
+    for tar, sha256 in zip(tars, store.at_once(tar_sha256, tars), strict=True):
+        files = [folder / f"{sha256[:16]}.parquet" for folder in folders]
+        for file in [one for one in files if one in there][:1]:
+            index = pl.read_parquet(store.source(tar.with_suffix(".parquet")), columns=["utt_id", "seconds"])
+            frame = pl.read_parquet(store.source(file)).join(index, on="utt_id", how="left", maintain_order="left")
+            if frame.height:
+                yield tar.parent.name, tar.stem.rsplit("-", 1)[0], frame
 
 
 def _refuse(
@@ -265,7 +266,7 @@ def _sound(settings: Settings, hit: Hit, own_sound: bool) -> bytes | str:
     corpus = settings.corpora.get(hit.corpus)
     if corpus is None:
         return "no sound: the corpus has no recipe here, so its licence is not known"
-    return _why_silent(corpus) or _from_shard(settings.warehouse, hit)
+    return _why_silent(corpus) or _from_shard(settings.shards_store / hit.corpus, hit)
 
 
 def _why_silent(corpus: Corpus) -> str:
@@ -277,13 +278,11 @@ def _why_silent(corpus: Corpus) -> str:
     return ""
 
 
-def _from_shard(warehouse: Path, hit: Hit) -> bytes | str:
-    for tar in sorted((warehouse / "shards" / hit.corpus).glob(f"{hit.split}-*.tar")):
-        index = pl.read_parquet(tar.with_suffix(".parquet"), columns=["utt_id", "offset", "size"])
+def _from_shard(shards: Path, hit: Hit) -> bytes | str:
+    for tar in store.listing(shards, f"{hit.split}-*.tar"):
+        index = pl.read_parquet(store.source(tar.with_suffix(".parquet")), columns=["utt_id", "offset", "size"])
         for offset, size in index.filter(utt_id=hit.id).select("offset", "size").iter_rows():
-            with tar.open("rb") as file:
-                file.seek(offset)
-                return file.read(size)
+            return store.read(tar, offset, size)
     return "no sound: it is in no shard any more"
 
 

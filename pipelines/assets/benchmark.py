@@ -18,6 +18,7 @@ from pipelines.assets import common
 from pipelines.assets.model import run_folder
 from pipelines.resources import Slap
 from pipelines.settings import Settings
+from slap_model import store
 
 if TYPE_CHECKING:
     from benchmark.embedders import Embedder
@@ -70,7 +71,7 @@ def embedding_asset(name: str, entry: registry.Entry) -> dg.AssetsDefinition:
             folder = embed(
                 embedder,
                 tars,
-                settings.warehouse / "embeddings",
+                settings.embeddings,
                 progress=lambda done, _: bar.update(done - bar.n),
             )
         vectors = load_embeddings(folder, tars)
@@ -98,7 +99,7 @@ def recording_features(context: dg.AssetExecutionContext, slap: Slap) -> dg.Mate
 
     settings = slap.settings()
     tars = [tar for part in benchmark_shards(settings).values() for tar in part]
-    table = measurements(tars, settings.warehouse / "embeddings")
+    table = measurements(tars, settings.embeddings)
     context.log.info(f"{table.height} recordings measured")
     return dg.MaterializeResult(
         metadata={
@@ -122,7 +123,7 @@ def scores(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResul
     from benchmark.transfer import transfer
 
     settings = slap.settings()
-    embeddings = settings.warehouse / "embeddings"
+    embeddings = settings.embeddings
     embedders = present(settings)
     contenders: list[Contender] = [*embedders, AlwaysYes(), *confounds.contenders(embeddings)]
     with tqdm(desc="scores", leave=False) as bar:
@@ -231,4 +232,4 @@ def benchmark_shards(settings: Settings) -> dict[str, list[Path]]:
     """The tars of every corpus that a task or a transfer asks for, by corpus."""
     moved = {corpus for one in transfers(settings) for corpus in one.corpora}
     asked = ({task.corpus for task in tasks(settings)} | moved) & set(settings.corpora)
-    return {name: sorted((settings.shards / name).glob("*.tar")) for name in sorted(asked)}
+    return {name: store.listing(settings.shards_store / name, "*.tar") for name in sorted(asked)}

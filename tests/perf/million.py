@@ -8,12 +8,14 @@ beside empty tars, since nothing here reads audio. Each step is the project's ow
 needs is carried on in a straight line through the two sizes, or by their power of growth where that is above 1.1. A
 clip is taken to have 9 seconds: 1.36 million utterances are 3,400 hours, 400 million a million hours.
 
-Dagster's rows are those of its SQLite after runs of a few assets, with and without lines in their logs.
+Dagster's rows are those of its SQLite after runs of a few assets, with and without lines in their logs. Requests to
+an object store are counted by the tests' proxy before moto's server.
 """
 
 import hashlib
 import json
 import math
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -30,6 +32,7 @@ NAME = "scale00"
 CLIP_S = 9.0
 HOURS = (3_400, 1_000_000)
 PER_TAR = 500
+BYTES_A_SECOND = 17_500  # of FLAC and sidecars, by the tars of shard_speed
 CORES = 128  # 8 nodes of 16
 ASSETS = 100  # of a run, as many as there are checks
 
@@ -254,6 +257,32 @@ def dagster(scratch: Path, rate: float) -> None:
         print(f"  {hours:>9,} h of audio, {ASSETS} assets, {run:.2g} h: {rows:,.0f} rows, {size / 1e6:.0f} MB")
 
 
+def requests() -> None:
+    """Print how many requests to an object store a tar and its index are."""
+    from tests import s3
+
+    size = round(PER_TAR * CLIP_S * BYTES_A_SECOND)
+    with s3.served() as served:
+        s3.make_bucket(served, "bucket")
+        os.environ |= {"AWS_ENDPOINT_URL": served.endpoint, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+        os.environ |= {"AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
+        from slap_model import store
+
+        tar = store.place("s3://bucket/shards/corpus/train-00000.tar")
+        store.write(tar, bytes(size))
+        store.write(tar.with_suffix(".parquet"), bytes(50_000))
+        lines = [request.line for request in served.requests]
+    writing = sum(line.startswith(("PUT", "POST")) for line in lines)
+    print(
+        f"\nS3: a tar of {size / 1e6:.0f} MB and its index are {writing} requests that write and "
+        f"{len(lines) - writing} that read:"
+    )
+    for hours in HOURS:
+        tars = hours * 3600 / CLIP_S / PER_TAR
+        reading = (len(lines) - writing) * tars
+        print(f"  {hours:>9,} h: {writing * tars:,.0f} and {reading:,.0f}, {tars * size / 1e9:,.0f} GB")
+
+
 def table(found: tuple[Mapping[str, float], Mapping[str, float]], sizes: tuple[int, int]) -> None:
     """Print each item at both ends, and the hours at which it is too much; what breaks first stands first."""
     lines = []
@@ -286,6 +315,7 @@ def main(utterances: int, rate: float) -> None:
         small, large = (measure(home, size) for home, size in zip(homes, sizes, strict=True))
         table((small, large), sizes)
         dagster(Path(scratch), rate)
+        requests()
 
 
 if __name__ == "__main__":

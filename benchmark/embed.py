@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -39,7 +39,6 @@ def embed(
     *,
     window_s: float = WINDOW_S,
     hop_s: float = HOP_S,
-    progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Embed every utterance of ``shards`` that has no vector yet.
 
@@ -49,19 +48,28 @@ def embed(
         out: the folder of all embeddings.
         window_s: longest stretch the embedder gets, in seconds.
         hop_s: from one window's start to the next, in seconds.
-        progress: called after each shard with (shards done, shards in all).
 
     Returns:
         The embedder's folder in ``out``.
     """
     folder = embeddings_folder(embedder, out, window_s=window_s, hop_s=hop_s)
-    there = {file.name for file in store.listing(folder, "*.parquet")}
-    for done, (shard, target) in enumerate(zip(shards, vector_files(folder, shards), strict=True), 1):
-        if target.name not in there:
-            store.write(target, as_parquet(_embed_shard(embedder, shard, window_s, hop_s)))
-        if progress is not None:
-            progress(done, len(shards))
+    for shard, target in unembedded(folder, shards):
+        embed_shard(embedder, shard, target, window_s=window_s, hop_s=hop_s)
     return folder
+
+
+def unembedded(folder: Path, shards: Sequence[Path]) -> list[tuple[Path, Path]]:
+    """(tar, file of its vectors) of every tar that has no vectors yet in the folder of an embedder."""
+    there = {file.name for file in store.listing(folder, "*.parquet")}
+    files = zip(shards, vector_files(folder, shards), strict=True)
+    return [(shard, target) for shard, target in files if target.name not in there]
+
+
+def embed_shard(
+    embedder: Embedder, shard: Path, target: Path, *, window_s: float = WINDOW_S, hop_s: float = HOP_S
+) -> None:
+    """Write the vectors of one tar, whole or not at all."""
+    store.write(target, as_parquet(_vectors(embedder, shard, window_s, hop_s)))
 
 
 def load_embeddings(folder: Path, shards: Sequence[Path]) -> pl.DataFrame:
@@ -126,7 +134,7 @@ def embed_waves(
     return [part.mean(axis=0, dtype=np.float64) for part in np.split(embedded, ends[:-1])]
 
 
-def _embed_shard(embedder: Embedder, shard: Path, window_s: float, hop_s: float) -> pl.DataFrame:
+def _vectors(embedder: Embedder, shard: Path, window_s: float, hop_s: float) -> pl.DataFrame:
     ids: list[str] = []
     vectors: list[npt.NDArray[np.float64]] = []
     utterances = read_waves(shard, embedder.sample_rate)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from slap_model.model import Slap
+    from slap_model.model import Precision, Slap
 
 Vectors = npt.NDArray[np.float32]
 Wave = npt.NDArray[np.float32]
@@ -80,10 +80,10 @@ def project(embedder: Embedder, vectors: Vectors) -> Vectors:
 class SlapEmbedder:
     """Our own model, from a checkpoint folder."""
 
-    def __init__(self, folder: Path, name: str = "slap") -> None:
+    def __init__(self, folder: Path, name: str = "slap", precision: Precision = "auto") -> None:
         from slap_model.model import Slap
 
-        self._wrap(name, Slap.from_checkpoint(folder))
+        self._wrap(name, Slap.from_checkpoint(folder, precision=precision))
 
     @classmethod
     def of(cls, model: Slap, name: str = "slap") -> SlapEmbedder:
@@ -93,16 +93,19 @@ class SlapEmbedder:
         return embedder
 
     @classmethod
-    def untrained(cls, folder: Path, seed: int = 0, name: str = "untrained") -> SlapEmbedder:
+    def untrained(
+        cls, folder: Path, seed: int = 0, name: str = "untrained", precision: Precision = "auto"
+    ) -> SlapEmbedder:
         """The same architecture with random weights: what the architecture alone can do."""
         from slap_model.model import Slap
 
-        return cls.of(Slap.untrained(folder, seed), name)
+        return cls.of(Slap.untrained(folder, seed, precision=precision), name)
 
     def _wrap(self, name: str, model: Slap) -> None:
         self._model = model
         self.name = name
         self.fingerprint: str = model.fingerprint
+        self.precision: Precision = model.precision
         self.sample_rate: int = model.sample_rate
         self.trained_on: Mapping[str, Sequence[str]] = model.trained_on
         self.speaks_text: bool = model.speaks_text

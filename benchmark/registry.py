@@ -13,9 +13,13 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmark.embedders import AbsentError, Embedder
 from benchmark.hub_models import MODELS
+
+if TYPE_CHECKING:
+    from slap_model.model import Precision
 
 FAMILIES = ("ours", "baseline", "features", "speech", "audio-text", "speaker", "reference")
 PROBE, BOTH = ("probe",), ("zero-shot", "probe")
@@ -33,10 +37,12 @@ class Context:
     Attributes:
         checkpoint: the folder of this run's training of that name ("slap", "control").
         models: folder of models that were downloaded by hand, as ``<owner>/<model>``; None: the hub's cache.
+        precision: of our own models, as `slap_model.model.Slap.from_checkpoint` takes it.
     """
 
     checkpoint: Callable[[str], Path]
     models: Path | None = None
+    precision: Precision = "auto"
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,11 @@ class Entry:
     packages: tuple[str, ...] = ()
     weights: str = ""
     slow: bool = False
+
+    @property
+    def asked_for(self) -> str:
+        """What `entry` finds it by: one of mteb's has another name of its own."""
+        return self.name if self.name in ENTRIES else MTEB + self.weights
 
     @property
     def offline(self) -> bool:
@@ -116,13 +127,13 @@ def choose(names: str = "", *, quick: bool = False) -> dict[str, Entry]:
 def _ours(context: Context, training: str) -> Embedder:
     from benchmark.embedders import SlapEmbedder
 
-    return SlapEmbedder(context.checkpoint(training), training)
+    return SlapEmbedder(context.checkpoint(training), training, context.precision)
 
 
 def _untrained(context: Context) -> Embedder:
     from benchmark.embedders import SlapEmbedder
 
-    return SlapEmbedder.untrained(context.checkpoint("slap"))
+    return SlapEmbedder.untrained(context.checkpoint("slap"), precision=context.precision)
 
 
 def _baseline(_: Context, kind: str) -> Embedder:

@@ -323,19 +323,20 @@ def embed(
     if (folder is None) == (not corpora and not all_corpora):
         raise click.UsageError("name a FOLDER, or corpora with --corpus NAME or --all-corpora")
     warehouse = _settings(None).warehouse
-    with _said(), tqdm(unit="file" if folder else "shard", desc="embed") as bar:
+    with _said():
         model = collection.load_model(warehouse, folder_of_model)
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
         if folder is None:
-            tars = collection.embed_corpora(model, warehouse, corpora, progress=progress)
+            tars = collection.embed_corpora(model, warehouse, corpora)
             said = f"{tars} shards are embedded"
         else:
             file = collection.collection_file(warehouse, name or folder.resolve().name)
-            done = collection.embed_folder(model, folder, file, progress=progress)
+            with tqdm(unit="file", desc="embed") as bar:
+
+                def progress(done: int, total: int) -> None:
+                    bar.total = total
+                    bar.update(done - bar.n)
+
+                done = collection.embed_folder(model, folder, file, progress=progress)
             unread = f"{done.rejects} could not be read ({done.file.with_suffix('.rejects.csv').name})"
             said = (
                 f"{done.file}: {done.new} new, {done.known} known, {done.seconds / 3600:.2f} h; {unread}, "
@@ -455,14 +456,25 @@ def export_model(
 @contextmanager
 def _said() -> Iterator[None]:
     """What is wrong with a model or with what it is given, as one line."""
+    from benchmark.embedders import EmbedderError
     from pipelines.collection import CollectionError
     from pipelines.publish import RightsError
+    from pipelines.scale import EngineError
     from slap_model.model import CheckpointError, NoTextError
     from slap_model.text import TextTowerError
 
     try:
         yield
-    except (CollectionError, RightsError, CheckpointError, NoTextError, TextTowerError, OSError) as error:
+    except (
+        CollectionError,
+        RightsError,
+        CheckpointError,
+        NoTextError,
+        TextTowerError,
+        EmbedderError,
+        EngineError,
+        OSError,
+    ) as error:
         raise click.ClickException(str(error)) from error
 
 

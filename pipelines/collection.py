@@ -33,17 +33,14 @@ import polars as pl
 
 from benchmark.embed import embed_waves
 from pipelines import audio
+from pipelines.corpora._read import AUDIO_ENDINGS
+from pipelines.settings import store_of
 from slap_model import store
 
 if TYPE_CHECKING:
     from benchmark.embedders import SlapEmbedder
     from slap_model.model import Slap
 
-# Endings of files that may be recordings; what is in a file decides how it is read.
-ENDINGS = frozenset(
-    {"wav", "flac", "mp3", "ogg", "oga", "opus", "aif", "aiff", "aifc", "au", "caf", "w64", "sph", "nsp"}
-    | {"m4a", "mp4", "aac", "webm", "mka"}
-)
 SCHEMA = {
     "path": pl.String(),
     "sha256": pl.String(),
@@ -190,26 +187,27 @@ def embed_folder(
     return Embedded(file, new, rows.height - new, len(rejects), others, float(rows["seconds"].sum()))
 
 
-def embed_corpora(
-    model: Model, warehouse: Path, corpora: Sequence[str], *, progress: Callable[[int, int], None] | None = None
-) -> int:
+def embed_corpora(model: Model, warehouse: Path, corpora: Sequence[str]) -> int:
     """Embed the shards of some corpora, or of all where none is named; returns how many tars they have.
 
     Raises:
         CollectionError: a corpus has no shards.
     """
-    from benchmark.embed import embed
+    from pipelines.embedding import Source, embed, seen_by_nodes
 
-    there = sorted(path.name for path in (warehouse / "shards").glob("*/") if any(path.glob("*.tar")))
+    root = store_of(warehouse)
+    tars = store.listing(root / "shards", "*/*.tar")
+    there = sorted({tar.parent.name for tar in tars})
     unknown = sorted(set(corpora) - set(there))
     if unknown or not there:
         raise CollectionError(
-            f"no shards of {', '.join(unknown) or 'any corpus'} in {warehouse / 'shards'}; "
+            f"no shards of {', '.join(unknown) or 'any corpus'} in {root / 'shards'}; "
             f"there are {', '.join(there) or 'none: run `slap run` first'}"
         )
-    tars = [tar for name in corpora or there for tar in sorted((warehouse / "shards" / name).glob("*.tar"))]
-    embed(model.embedder, tars, warehouse / "embeddings", progress=progress)
-    return len(tars)
+    asked = [tar for tar in tars if not corpora or tar.parent.name in corpora]
+    source = Source("slap", seen_by_nodes(model.folder.resolve(), warehouse, root), precision=model.slap.precision)
+    embed(model.embedder, source, asked, root / "embeddings")
+    return len(asked)
 
 
 # --- reading ------------------------------------------------------------------------------------------------
@@ -234,10 +232,10 @@ def _recordings(folder: Path) -> tuple[list[Path], int]:
         for path in sorted(folder.rglob("*"))
         if not any(part.startswith(".") for part in path.relative_to(folder).parts) and path.is_file()
     ]
-    recordings = [path for path in files if path.suffix.lower().removeprefix(".") in ENDINGS]
+    recordings = [path for path in files if path.suffix.lower().removeprefix(".") in AUDIO_ENDINGS]
     if not recordings:
         raise CollectionError(
-            f"no recording in {folder}: of {len(files)} files none ends in {', '.join(sorted(ENDINGS))}"
+            f"no recording in {folder}: of {len(files)} files none ends in {', '.join(sorted(AUDIO_ENDINGS))}"
         )
     return recordings, len(files) - len(recordings)
 

@@ -23,6 +23,7 @@ from slap_model import store
 if TYPE_CHECKING:
     from benchmark.embedders import Embedder
     from benchmark.evaluate import Contender
+    from pipelines.embedding import Source
 
 # Chosen when the graph is loaded, as the corpora are: one asset an embedder.
 EMBEDDERS = registry.choose(os.environ.get("SLAP_EMBEDDERS", ""), quick=not os.environ.get("SLAP_RAW"))
@@ -50,8 +51,9 @@ def embedding_asset(name: str, entry: registry.Entry) -> dg.AssetsDefinition:
         metadata={"family": entry.family, "licence": entry.licence, "weights": entry.weights or "in packages"},
     )
     def embeddings(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResult[None]:
-        from benchmark.embed import embed, load_embeddings
+        from benchmark.embed import load_embeddings
         from benchmark.embedders import check_embedder
+        from pipelines.embedding import embed
 
         settings = slap.settings()
         note = _absence(settings, name)
@@ -67,13 +69,7 @@ def embedding_asset(name: str, entry: registry.Entry) -> dg.AssetsDefinition:
             context.log.warning(f"not on the board: {error}")
             return dg.MaterializeResult(metadata={"missing": str(error)})
         tars = [tar for part in benchmark_shards(settings).values() for tar in part]
-        with tqdm(total=len(tars), desc=f"embed {name}", leave=False) as bar:
-            folder = embed(
-                embedder,
-                tars,
-                settings.embeddings,
-                progress=lambda done, _: bar.update(done - bar.n),
-            )
+        folder = embed(embedder, _source(settings, entry, embedder), tars, settings.embeddings, context.log.info)
         vectors = load_embeddings(folder, tars)
         context.log.info(f"{vectors.height} vectors")
         return dg.MaterializeResult(
@@ -87,6 +83,16 @@ def embedding_asset(name: str, entry: registry.Entry) -> dg.AssetsDefinition:
         )
 
     return embeddings
+
+
+def _source(settings: Settings, entry: registry.Entry, embedder: "Embedder") -> "Source":
+    """How a node makes the same embedder."""
+    from pipelines.embedding import Source, seen_by_nodes
+
+    checkpoint = None
+    if entry.family == "ours":
+        checkpoint = seen_by_nodes(run_folder(settings, entry.needs), settings.warehouse, settings.store)
+    return Source(entry.asked_for, checkpoint, settings.models, getattr(embedder, "precision", "auto"))
 
 
 embedding_assets = [embedding_asset(name, entry) for name, entry in EMBEDDERS.items()]

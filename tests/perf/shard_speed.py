@@ -9,7 +9,8 @@ tars lie on the same disk for all. Wall time is printed beside it.
 
 - ours: `pipelines.shards.write_shard`, the real unit: hashes, measures, FLAC, sidecars, tar, index;
 - floor: decode (soundfile; AAC by PyAV), soxr HQ where the rate is another, FLAC in memory by soundfile at the level of
-  `pipelines.audio`, and nothing else; once with float32 samples, once with int16. The faster one counts;
+  `pipelines.audio`, and nothing else; once with float32 samples, as any format needs, once with int16, which spares
+  16-bit recordings two conversions;
 - lhotse: ``CutSet.to_shar`` with FLAC, resampled, its libsndfile backend (faster than its default), manifests made
   beforehand;
 - datasets: the ``Audio`` feature (torchcodec) decodes and resamples, soundfile encodes and webdataset writes, which is
@@ -51,6 +52,9 @@ PEERS = ("lhotse", "datasets")
 FLOOR_GOAL, PEER_GOAL, SIZE_GOAL, TWO_GOAL = 0.85, 1.5, 1.05, 1.8
 
 # Hours of a collection of 3,400, by how they are stored. VoxCeleb2 is the most of it; studio recordings are at 48 kHz.
+CLIP_S = 9.0
+CLUSTER = 128  # cores: 8 nodes of 16
+VCPU_HOUR, GB_MONTH = 0.05, 0.023  # dollars, assumed: a core of a rented node, S3's standard storage
 MIX = {"M4A": 2_300.0, "WAV": 450.0, "WAV 48 kHz": 300.0, "FLAC": 200.0, "MP3": 150.0}
 
 
@@ -71,6 +75,15 @@ class Taken:
     processor: float  # seconds
     wall: float
     size: int  # bytes of the tars; of the FLACs, where there are none
+
+
+@dataclass(frozen=True)
+class Ours:
+    """What our unit did on one source."""
+
+    rate: float  # audio hours per hour of a core
+    raw: float  # bytes of the files a second of audio
+    tars: float  # bytes of the tars a second of audio
 
 
 Work = Callable[[Path], int]  # into an empty folder; returns bytes
@@ -307,8 +320,8 @@ def name_ffmpeg_of_pyav(links: Path) -> None:
 # --- figures ---
 
 
-def compare(source: Source, pools: Mapping[str, ProcessPoolExecutor], rounds: int) -> float | None:
-    """Print all contestants on one source; returns ours in audio hours per hour of a core."""
+def compare(source: Source, pools: Mapping[str, ProcessPoolExecutor], rounds: int) -> Ours | None:
+    """Print all contestants on one source."""
     takes: dict[str, list[Taken]] = {name: [] for name in pools}
     failed: dict[str, str] = {}
     for _ in range(rounds):
@@ -334,20 +347,23 @@ def compare(source: Source, pools: Mapping[str, ProcessPoolExecutor], rounds: in
         print(f"  {name:15s} {rate:22s} {statistics.median(walls):5.1f}  {takes[name][-1].size / 1e6:7.1f}", flush=True)
     if "ours" not in minutes:
         return None
-    for goal, others in ((FLOOR_GOAL, FLOORS), (PEER_GOAL, PEERS)):
-        there = [name for name in others if name in minutes]
-        if there:
-            best = min(there, key=lambda name: statistics.median(minutes[name]))
-            quotients = [a / b for a, b in zip(minutes[best], minutes["ours"], strict=True)]
+    peers = sorted((name for name in PEERS if name in minutes), key=lambda name: statistics.median(minutes[name]))
+    for name in (*FLOORS, *peers[:1]):
+        goal = FLOOR_GOAL if name in FLOORS else PEER_GOAL
+        if name in minutes:
+            quotients = [a / b for a, b in zip(minutes[name], minutes["ours"], strict=True)]
             met = "met" if statistics.median(quotients) >= goal else "missed"
-            print(f"  ours / {best}: {spread(quotients, 2)}, goal {goal}: {met}")
+            print(f"  ours / {name}: {spread(quotients, 2)}, goal {goal}: {met}")
     sizes = {name: takes[name][-1].size for name in PEERS if takes.get(name)}
     if sizes:
         least = min(sizes, key=lambda name: sizes[name])
         larger = takes["ours"][-1].size / sizes[least]
         met = "met" if larger <= SIZE_GOAL else "missed"
         print(f"  tars of ours / of {least}: {larger:.3f}, goal {SIZE_GOAL}: {met}")
-    return 60 * hours / statistics.median(minutes["ours"])
+    raw = sum(path.stat().st_size for path in source.files)
+    return Ours(
+        60 * hours / statistics.median(minutes["ours"]), raw / source.seconds, takes["ours"][-1].size / source.seconds
+    )
 
 
 def two_processes(given: Sequence[Source], scratch: Path, rounds: int) -> float:
@@ -383,26 +399,54 @@ def two_processes(given: Sequence[Source], scratch: Path, rounds: int) -> float:
     return two
 
 
-def project(rates: Mapping[str, float], two: float) -> None:
-    """Print the hours that `MIX` takes.
+def embedding_rate() -> float:
+    """Clips of `CLIP_S` that one core embeds in a second, with the encoder of `base` and random weights."""
+    import torch
+
+    from slap_model import config
+    from slap_model.model import Slap
+    from tests.perf.speech import voice
+
+    torch.set_num_threads(1)
+    model = Slap(config.load("base")).ready()
+    waves = [voice(CLIP_S, seed) for seed in range(8)]
+    model.embed_audio(waves[:2], 2)
+    started = time.process_time()
+    model.embed_audio(waves, 8)
+    return len(waves) / (time.process_time() - started)
+
+
+def project(found: Mapping[str, Ours], two: float, embeds: float) -> None:
+    """Print the hours and the money that `MIX` takes, here and on 8 nodes of 16 cores.
 
     Args:
-        rates: audio hours per hour of a core, by kind.
+        found: by kind.
         two: by what factor two workers are faster than one.
+        embeds: clips per second of a core.
     """
-    missing = sorted(set(MIX) - set(rates))
+    missing = sorted(set(MIX) - set(found))
     if missing:
         print(f"\nNo projection: {', '.join(missing)} not measured")
         return
-    parts = {kind: hours / rates[kind] for kind, hours in MIX.items()}
-    core = sum(parts.values())
-    mix = ", ".join(f"{hours:,.0f} h {kind} {parts[kind]:.2f}" for kind, hours in MIX.items())
-    print(f"\n{sum(MIX.values()):,.0f} hours take {core:.2f} core-hours to shard (of audio, and of a core: {mix})")
-    cores = os.cpu_count() or 1
-    each = min(1.0, two / 2)
-    print(f"  here, {cores} cores that give {each:.2f} of a core each when all work: {core / cores / each:.2f} h")
-    print(f"  8 nodes of 16 such cores: {60 * core / 128 / each:.1f} min, where the storage keeps up: ", end="")
-    print(f"{sum(MIX.values()) * 3600 * 24_000 / (3600 * core / 128 / each) / 1e6:.0f} MB/s at 24 kB a second of audio")
+    hours = sum(MIX.values())
+    weighed = [(each, found[kind]) for kind, each in MIX.items()]
+    busy = {
+        "sharding": sum(each / ours.rate for each, ours in weighed),
+        "embedding with `base`": hours / CLIP_S / embeds,
+    }
+    gives = min(1.0, two / 2)  # of a core, for each that works
+    mix = ", ".join(f"{each:,.0f} {kind}" for kind, each in MIX.items())
+    print(f"\n{hours:,.0f} hours ({mix}): core-hours, hours here, hours on 8 nodes of 16 cores, dollars there")
+    for work, core in busy.items():
+        here, there = core / gives / (os.cpu_count() or 1), core / gives / CLUSTER
+        print(f"  {work:22s} {core:7.2f} {here:7.2f} {there:7.3f} {there * CLUSTER * VCPU_HOUR:7.2f}")
+    raw = 3600 * sum(each * ours.raw for each, ours in weighed)
+    tars = 3600 * sum(each * ours.tars for each, ours in weighed)
+    seconds = 3600 * busy["sharding"] / gives / CLUSTER
+    print(
+        f"  {raw / 1e9:,.0f} GB of raw files, at {raw / seconds / 1e6:,.0f} MB/s where they come that fast; "
+        f"{tars / 1e9:,.0f} GB of tars, {tars / 1e9 * GB_MONTH:.2f} dollars a month"
+    )
 
 
 @click.command()
@@ -423,13 +467,15 @@ def main(folder: Path, clips: int, rounds: int, only: tuple[str, ...], without: 
         name_ffmpeg_of_pyav(scratch / "ffmpeg")
         pools = {name: ProcessPoolExecutor(1, get_context("spawn")) for name in names}
         try:
-            rates = {source.kind: compare(source, pools, rounds) for source in given}
+            found = {source.kind: compare(source, pools, rounds) for source in given}
         finally:
             for pool in pools.values():
                 pool.shutdown()
         if "ours" in names:
             two = two_processes(given, scratch, rounds)
-            project({kind: rate for kind, rate in rates.items() if rate}, two)
+            with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+                embeds = pool.submit(embedding_rate).result()
+            project({kind: ours for kind, ours in found.items() if ours}, two, embeds)
     print(f"\n{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}")
 
 

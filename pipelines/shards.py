@@ -325,7 +325,9 @@ class _Words:
         told = self._facts[known.search_sorted(ids[0], "left") : known.search_sorted(ids[-1], "right")]
         rows = unit.rows.join(told, on="utt_id", how="left", maintain_order="left")
         rows = rows.join(self._texts, on="fact_hash", how="left", maintain_order="left").drop("fact_hash")
-        return dataclasses.replace(unit, rows=rows)
+        # copied: a list column that was joined is pickled with all texts of the corpus
+        copies = {name: pl.Series(rows[name].to_list(), dtype=rows.schema[name]) for name in ("facts", "captions")}
+        return dataclasses.replace(unit, rows=rows.with_columns(**copies))
 
 
 def _samples_of(

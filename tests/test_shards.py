@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import pickle
 import tarfile
 from datetime import date
 from pathlib import Path
@@ -249,3 +250,17 @@ def test_an_error_that_nobody_foresaw_is_a_reject(
     rejects = shards.rejects_of(unit.tar)
     assert len(rejects) == 7
     assert {reject["passing"] for reject in rejects} == {passing}
+
+
+def test_a_unit_goes_to_its_worker_without_the_texts_of_the_whole_corpus(tmp_path: Path) -> None:
+    ids = [f"{number:020d}" for number in range(20_000)]
+    facts = pl.DataFrame({"utt_id": ids, "fact_hash": ids, "facts": [[f"language=en, of {name}"] for name in ids]})
+    facts.write_parquet(tmp_path / "facts.parquet")
+    texts = {"fact_hash": ids, "language": "en", "k": 0, "text": [f"A voice in English, of {name}." for name in ids]}
+    pl.DataFrame(texts).write_parquet(tmp_path / "captions.parquet")
+    rows = pl.DataFrame({"utt_id": ids, "path": ids})
+    words = shards._Words(tmp_path, rows)
+    unit = words.put_into(shards.Shard("toy", tmp_path, tmp_path / "x.tar", "train", rows[10_000:10_100], "key"))
+    assert unit.rows["captions"].to_list() == [[f"A voice in English, of {name}."] for name in ids[10_000:10_100]]
+    assert unit.rows["facts"].to_list() == [[f"language=en, of {name}"] for name in ids[10_000:10_100]]
+    assert len(pickle.dumps(unit)) < 100_000

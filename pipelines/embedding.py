@@ -90,17 +90,20 @@ def embed(
     """
     folder = embeddings_folder(embedder, out)
     units = [Unit(source, embedder.fingerprint, tar, target) for tar, target in unembedded(folder, tars)]
-    _keep(source, embedder)
-    for _ in scale.run(
-        write_vectors,
-        units,
-        total=len(units),
-        label=f"embed {embedder.name}",
-        log=log,
-        memory=None,
-        whole_machine=True,
-    ):
-        pass
+    _keep(source, embedder)  # what is done here need not make it again
+    try:
+        for _ in scale.run(
+            write_vectors,
+            units,
+            total=len(units),
+            label=f"embed {embedder.name}",
+            log=log,
+            memory=None,
+            whole_machine=True,
+        ):
+            pass
+    finally:
+        _made.clear()
     return folder
 
 

@@ -10,7 +10,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ from test_guard import forever
 from test_guard import work as three_items
 from test_shards import make, world  # noqa: F401
 
-from pipelines import ray_engine, scale, shards
+from benchmark.baselines import RandomVectors
+from benchmark.embedders import EmbedderError
+from pipelines import embedding, ray_engine, scale, shards
 from pipelines.guard import Note, WorkerDiedError
 from pipelines.scale import EngineError
 
@@ -127,19 +129,52 @@ class Held(Note):
     told: Path
 
     def __call__(self, item: int) -> None:
-        draft = self.told.with_suffix(".draft")
-        draft.write_text(f"{os.environ['RAY_RAYLET_PID']} {os.getppid()}")
-        draft.rename(self.told)
-        time.sleep(3600)
+        hold(self.told)
 
 
-def held(unit: tuple[shards.Shard, Path], note: Note) -> None:
+def hold(told: Path) -> None:
+    draft = told.with_suffix(".draft")
+    draft.write_text(f"{os.environ['RAY_RAYLET_PID']} {os.getppid()}")
+    draft.rename(told)
+    time.sleep(3600)
+
+
+def held(unit: tuple[int, shards.Shard, Path], note: Note) -> None:
     """Write a shard; the first try of the fourth is held in the middle."""
-    shard, told = unit
-    if shard.tar.name == "train-00003.tar" and not told.exists():
+    number, shard, told = unit
+    if number == 3 and not told.exists():
         note = Held()
         note.told = told
     shards.write_shard(shard, note)
+
+
+def held_vectors(unit: tuple[int, embedding.Unit, Path], note: Note) -> None:
+    """Embed a tar; the first try of the fourth is held."""
+    number, tar, told = unit
+    if number == 3 and not told.exists():
+        hold(told)
+    embedding.write_vectors(tar, note)
+
+
+def kill_in_the_middle(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch, work: Callable[..., None], told: Path, victim: str = "node"
+) -> None:
+    """Let the next run lose its fourth unit after three results."""
+    run = scale.run
+
+    def with_a_kill(_: object, units: Iterable[object], **options: Any) -> Iterator[None]:
+        results = run(work, ((number, unit, told) for number, unit in enumerate(units)), **options)
+        for _ in range(3):
+            yield next(results)
+        wait_for(told.exists)
+        raylet, worker = map(int, told.read_text().split())
+        if victim == "node":
+            nodes.kill(raylet)
+        else:
+            kill(worker)
+        yield from results
+
+    monkeypatch.setattr(scale, "run", with_a_kill)
 
 
 def sharded(world: Path, monkeypatch: pytest.MonkeyPatch, out: str, engine: str) -> dict[str, bytes]:
@@ -186,27 +221,51 @@ def test_what_is_lost_is_done_again_and_the_bytes_are_those_of_a_local_run(
     here = sharded(world, monkeypatch, "here", "local")
     assert len([name for name in here if name.endswith(".tar")]) == 10
 
-    monkeypatch.setenv("SLAP_ENGINE", "ray")
-    told = world / "told"
-    run = scale.run
-    seen: list[int] = []
-
-    def with_a_kill(work: object, units: Iterator[shards.Shard], **options: Any) -> Iterator[None]:
-        results = run(held, ((unit, told) for unit in units), **options)
-        for number in range(3):
-            next(results)
-            seen.append(number)
-        wait_for(told.exists)
-        raylet, worker = map(int, told.read_text().split())
-        if victim == "node":
-            nodes.kill(raylet)
-        else:
-            kill(worker)
-        yield from results
-
-    monkeypatch.setattr(scale, "run", with_a_kill)
+    kill_in_the_middle(nodes, monkeypatch, held, world / "told", victim)
     assert sharded(world, monkeypatch, "cluster", "ray") == here
-    assert seen == [0, 1, 2]
+    assert (world / "told").exists()
+
+
+def vectors(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_vectors_are_those_of_a_local_run_though_it_was_broken_off_and_lost_a_node(
+    nodes: Nodes, world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "UTTERANCES_PER_SHARD", 1)
+    sharded(world, monkeypatch, "tars", "local")
+    tars = sorted((world / "tars").glob("*.tar"))
+    source = embedding.Source("mel-statistics")
+    embedder = source.make()
+    here = vectors(embedding.embed(embedder, source, tars, world / "here"))
+    assert len(here) == 9  # two tars are empty, and alike
+
+    monkeypatch.setenv("SLAP_ENGINE", "ray")
+    run = scale.run
+
+    def broken_off(*arguments: Any, **options: Any) -> Iterator[None]:
+        yield next(run(*arguments, **options))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(scale, "run", broken_off)
+        embedding.embed(embedder, source, tars, world / "cluster")
+    ray_engine._connected()
+    left = next((world / "cluster").iterdir())
+    assert 1 <= len(vectors(left)) < 6
+    kill_in_the_middle(nodes, monkeypatch, held_vectors, world / "told")
+    assert vectors(embedding.embed(embedder, source, tars, world / "cluster")) == here
+    assert (world / "told").exists()
+
+
+def test_a_node_with_other_weights_is_refused(nodes: Nodes, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sharded(world, monkeypatch, "tars", "local")
+    monkeypatch.setenv("SLAP_ENGINE", "ray")
+    tars = sorted((world / "tars").glob("*.tar"))
+    with pytest.raises(EmbedderError, match=f"embedder random: on {socket.gethostname()} its fingerprint is"):
+        embedding.embed(RandomVectors(seed=1), embedding.Source("random"), tars, world / "out")
+    assert not (world / "out").exists()
 
 
 def test_a_decoder_that_crashes_refuses_its_item_alone(nodes: Nodes, tmp_path: Path) -> None:

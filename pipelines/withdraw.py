@@ -21,7 +21,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from pipelines.paraphrase.cache import strangers
 from pipelines.schema import SPEAKER, UTTERANCE
 from pipelines.settings import PROJECT, Settings
 from pipelines.withdrawals import Hash, Withdrawal
+from slap_model import store
 from slap_model.manifest import WITHDRAWN
 
 PEOPLE = {name: SPEAKER[name] for name in ("corpus", "speaker_id", "person_id")}
@@ -168,10 +169,10 @@ def find(settings: Settings, corpus: str, speaker: str) -> Found:
     known = _of_others(settings, speakers).select("utt_id").collect()
     in_shards = frozenset(map(hashed, persons))
     of_others = _of_others(settings, speakers).select("corpus", "path")
-    tars = dict(_tars(settings.shards, mine, known, of_others, in_shards.__contains__))
+    tars = dict(_tars(settings.shards_store, mine, known, of_others, in_shards.__contains__))
     if not persons:  # the tables were made anew meanwhile, so the person is who is in none of them
         others = frozenset(map(hashed, people["person_id"]))
-        every = _tars(settings.shards, mine, known, of_others, lambda one: one not in others)
+        every = _tars(settings.shards_store, mine, known, of_others, lambda one: one not in others)
         tars = {tar: held for tar, held in every if tar.parent.name in names}
     manifests, checkpoints = _lineage(settings, names, persons, tars)
     predictions = tuple(_predictions(settings, mine, in_shards, names))
@@ -189,7 +190,7 @@ def find(settings: Settings, corpus: str, speaker: str) -> Found:
         captions=texts.gone,
         text_vectors=sum(texts.vectors_gone().values()),
         tars=tars,
-        embeddings=tuple(_embeddings(settings.warehouse / "embeddings", known)),
+        embeddings=tuple(_embeddings(settings.embeddings, known)),
         predictions=predictions,
         scores=tuple(_scores(settings, predictions, names)),
         manifests=manifests,
@@ -293,15 +294,18 @@ def _tars(
 
     Rejects go when their file is nobody else's.
     """
-    for corpus in sorted(path for path in folder.glob("*") if path.is_dir()):
-        tars = [tar for tar in sorted(corpus.glob("*.tar")) if tar.with_suffix(".parquet").is_file()]
+    by_corpus: dict[str, list[Path]] = {}
+    for tar in _indexed(folder):
+        by_corpus.setdefault(tar.parent.name, []).append(tar)
+    for corpus, tars in by_corpus.items():
         held = _utterances_of({tar.with_suffix(".parquet"): tar for tar in tars})
         theirs = _by_file(held.join(mine, on="utt_id", how="semi"))
         unknown = _by_file(held.join(known, on="utt_id", how="anti").join(mine, on="utt_id", how="anti"))
-        rejects = [(str(tar), reject["path"]) for tar in tars for reject in shards.rejects_of(tar)]
+        listed = zip(tars, store.at_once(shards.rejects_of, tars), strict=True)
+        rejects = [(str(tar), reject["path"]) for tar, of_it in listed for reject in of_it]
         files = pl.DataFrame(rejects, schema={"file": pl.String(), "path": pl.String()}, orient="row")
         asked = pl.col("path").is_in(files["path"].unique().implode())
-        shared = of_others.filter(asked, corpus=corpus.name).collect() if rejects else files.head(0)
+        shared = of_others.filter(asked, corpus=corpus).collect() if rejects else files.head(0)
         paths = _by_file(files.join(shared, on="path", how="anti"), "path")
         for tar in tars:
             part = Held(theirs.get(str(tar), set()), paths.get(str(tar), set()))
@@ -314,16 +318,25 @@ def _tars(
 
 def _embeddings(folder: Path, known: pl.DataFrame) -> Iterator[Path]:
     """Files with a vector of the person, or of an utterance that no table knows: it may be the person's."""
-    for embedder in sorted(folder.glob("*")):
-        held = _utterances_of({file: file for file in sorted(embedder.glob("*.parquet"))})
-        yield from map(Path, sorted(_by_file(held.join(known, on="utt_id", how="anti"))))
+    files = {str(file): file for file in store.listing(folder, "*/*.parquet")}
+    held = _utterances_of({file: file for file in files.values()})
+    yield from (files[name] for name in sorted(_by_file(held.join(known, on="utt_id", how="anti"))))
+
+
+def _indexed(folder: Path) -> list[Path]:
+    """The tars of all corpora that have an index; one without is of a killed run."""
+    there = set(store.listing(folder, "*/*.parquet"))
+    return [tar for tar in store.listing(folder, "*/*.tar") if tar.with_suffix(".parquet") in there]
 
 
 def _utterances_of(files: Mapping[Path, Path]) -> pl.DataFrame:
     """utt_id and file: the utterances that Parquet files name, under the name of another file."""
-    parts = [
-        pl.read_parquet(file, columns=["utt_id"]).with_columns(file=pl.lit(str(said))) for file, said in files.items()
-    ]
+
+    def part(file: Path) -> pl.DataFrame:
+        frame = pl.read_parquet(store.source(file), columns=["utt_id"])
+        return frame.with_columns(file=pl.lit(str(files[file])))
+
+    parts = store.at_once(part, files)
     return pl.concat([pl.DataFrame(schema={"utt_id": pl.String(), "file": pl.String()}), *parts])
 
 
@@ -388,20 +401,23 @@ def _lineage(
         placed = set(pl.read_parquet(split).filter(pl.col("person_id").is_in(list(persons)))["split"])
     may_train = "train" in placed or not placed
 
+    there = _indexed(settings.shards_store)
+    hashes = dict(zip(there, store.at_once(shards.tar_sha256, there), strict=True))
+
     def held(shard: Mapping[str, Any]) -> bool:
-        tar = settings.warehouse / shard["path"]
-        if tar.is_file() and tar.with_suffix(".parquet").is_file() and shards.tar_sha256(tar) == shard["sha256"]:
+        tar = settings.store / shard["path"]
+        if hashes.get(tar) == shard["sha256"]:
             return tar in tars and bool(tars[tar].utterances)
         return shard["corpus"] in names and may_train
 
     saw: dict[str, bool] = {}
     manifests = []
-    for file in sorted((settings.warehouse / "manifests").glob("*.json")):
-        saw[file.stem] = any(held(shard) for shard in json.loads(file.read_text())["shards"])
+    for file in store.listing(settings.manifests, "*.json"):
+        saw[file.stem] = any(held(shard) for shard in json.loads(store.content(file))["shards"])
         manifests += [file] if saw[file.stem] else []
     checkpoints = set()
     for name, file in _cards(settings):
-        card = json.loads(file.read_text())
+        card = json.loads(store.content(file))
         lost = may_train and not set(names).isdisjoint(card["trained_on"]["corpora"])
         if saw.get(card["manifest"][:12], lost):
             checkpoints.add(name)
@@ -410,8 +426,9 @@ def _lineage(
 
 def _cards(settings: Settings) -> Iterator[tuple[str, Path]]:
     """Every checkpoint's card, with the name of its training; those of ablations are named by their folder."""
-    for file in (settings.warehouse / "checkpoints").glob("*/step-*/checkpoint.json"):
-        yield file.parent.parent.name, file
+    for folder in dict.fromkeys((settings.warehouse / "checkpoints", settings.checkpoints)):
+        for file in store.listing(folder, "*/step-*/checkpoint.json"):
+            yield file.parent.parent.name, file
     for file in (settings.warehouse / ablate.FOLDER).glob("*/training/step-*/checkpoint.json"):
         yield f"{ablate.FOLDER}/{file.parents[2].name}", file
 
@@ -466,6 +483,13 @@ class _Texts:
                 os.replace(_draft(file), file)
 
 
+def _renew_texts(settings: Settings) -> None:
+    """What a manifest's trainers read of the captions in the store, as it is in the warehouse now."""
+    for copy in store.listing(settings.store / settings.captions_folder.name, "*.parquet"):
+        own = settings.captions_folder / copy.name
+        store.copy(own, copy) if own.is_file() else store.remove(copy)
+
+
 def _raw(settings: Settings, mine: pl.DataFrame, speakers: Collection[str]) -> Iterator[str]:
     """Folders that are the person's alone, and single files."""
     for corpus in sorted({speaker.partition(":")[0] for speaker in speakers}):
@@ -477,6 +501,8 @@ def _raw(settings: Settings, mine: pl.DataFrame, speakers: Collection[str]) -> I
             if not any(path.startswith(f"{folder}/") for folder in own.folders):
                 yield f"{root / path}{'  (others speak in it too)' if path in own.shared else ''}"
         yield f"{root}: rows of the owners' own tables, and transcripts or other files that no run reads as audio"
+    if not store.is_local(settings.store):
+        yield f"{settings.store}: earlier versions of objects, if the bucket keeps versions"
 
 
 # What goes ---------------------------------------------------------------------------------------------------
@@ -498,6 +524,8 @@ def remove(settings: Settings, found: Found) -> Withdrawal:
     _remove_from_shards(settings, found)
     _remove_from_dagster(_dagster_home(), _names(found, hashed))
     _Texts(settings.captions_folder, found.known).remove()
+    if settings.apart:
+        _renew_texts(settings)
     _remove_from_tables(settings, row, hashed)
     _rebuild(settings)
     return finish(settings, row)
@@ -522,36 +550,39 @@ def _boards(settings: Settings) -> list[Path]:
 
 def _remove_files(files: Iterable[Path]) -> None:
     for file in files:
-        file.unlink(missing_ok=True)
-        if file.parent.is_dir() and not any(file.parent.iterdir()):
+        store.remove(file)
+        if store.is_local(file) and file.parent.is_dir() and not any(file.parent.iterdir()):
             file.parent.rmdir()
 
 
 def _stop_manifests(settings: Settings, manifests: Collection[Path]) -> None:
     """Mark those that a checkpoint refers to, so that its lineage stays; remove the others."""
-    trained = {json.loads(card.read_text())["manifest"][:12] for _, card in _cards(settings)}
-    current = settings.warehouse / "manifests" / "current"
+    trained = {json.loads(store.content(card))["manifest"][:12] for _, card in _cards(settings)}
+    current = settings.manifests / "current"
     for file in manifests:
         if file.stem in trained:
             mark = file.with_suffix(WITHDRAWN)
-            if not mark.is_file():
-                mark.write_text(date.today().isoformat())
+            if not store.exists(mark):
+                store.write(mark, date.today().isoformat().encode())
             continue
-        if current.is_file() and current.read_text() == file.name:
-            current.unlink()
-        file.unlink(missing_ok=True)
+        if store.exists(current) and store.content(current).decode() == file.name:
+            store.remove(current)
+        store.remove(file)
 
 
 def _remove_from_shards(settings: Settings, found: Found) -> None:
-    for folder in sorted(path for path in settings.shards.glob("*") if path.is_dir()):
-        for tar in folder.glob("*.tar"):
-            if not tar.with_suffix(".parquet").is_file():
-                tar.unlink()  # of a killed run, which would write it again
+    indexed = set(_indexed(settings.shards_store))
+    for tar in store.listing(settings.shards_store, "*/*.tar"):
+        if tar not in indexed:
+            store.remove(tar)  # of a killed run, which would write it again
+    for corpus in sorted({path.name for path in settings.shards.glob("*") if path.is_dir()} | {*found.corpora}):
+        folder = settings.shards_store / corpus
         mine = {tar: held for tar, held in found.tars.items() if tar.parent == folder}
         if mine:
             _remove_from_tars(settings, folder, mine, found)
-        if mine or folder.name in found.corpora:
-            shards.summarise(sorted(folder.glob("*.tar"), key=shards.place), 0, folder)
+        if mine or (corpus in found.corpora and (settings.shards / corpus).is_dir()):
+            left = sorted(store.listing(folder, "*.tar"), key=shards.place)
+            shards.summarise(left, 0, settings.shards / corpus)
     (settings.shards / "findings.json").unlink(missing_ok=True)
 
 
@@ -697,7 +728,9 @@ def _draft(path: Path) -> Path:
 
 
 def _clear_drafts(settings: Settings) -> None:
-    """Files and folders that killed runs left half-written."""
+    """Files, folders and uploads that killed runs left half-written."""
+    for large in (settings.shards_store, settings.embeddings):
+        store.sweep(large, timedelta(0))
     for folder in (settings.tables / ".partial", settings.tables / ".previous"):
         shutil.rmtree(folder, ignore_errors=True)
     for file in settings.warehouse.glob(f"{settings.meta_db.name}.*"):

@@ -323,10 +323,15 @@ def check(folder: Path) -> None:
 # --- what killed writers leave ---
 
 
-def sweep(folder: Path) -> int:
-    """Remove what writers that are no more left below a folder; how many files and uploads that were."""
+def sweep(folder: Path, age: timedelta = ABANDONED_AFTER) -> int:
+    """Remove what writers that are no more left below a folder; how many files and uploads that were.
+
+    Args:
+        folder: local, or of an object store, where nobody can tell whether a writer lives.
+        age: from which an upload to an object store counts as abandoned.
+    """
     if not is_local(folder):
-        return _sweep_uploads(folder) if _is_s3(folder) else 0
+        return _sweep_uploads(folder, age) if _is_s3(folder) else 0
     if not folder.is_dir():
         return 0
     left = [path for path in folder.rglob(".*.tmp") if abandoned(path.name)]
@@ -335,10 +340,10 @@ def sweep(folder: Path) -> int:
     return len(left)
 
 
-def _sweep_uploads(folder: Path) -> int:
+def _sweep_uploads(folder: Path, age: timedelta) -> int:
     """Give up uploads in parts that were never completed: nobody sees them, but they are stored and paid for."""
     files, (bucket, _, prefix) = _files(folder), _key(folder).partition("/")
-    below, oldest = prefix and f"{prefix}/", datetime.now(UTC) - ABANDONED_AFTER
+    below, oldest = prefix and f"{prefix}/", datetime.now(UTC) - age
     with _told(folder):
         uploads = files.list_multipart_uploads(bucket)
         old = [one for one in uploads if one["Key"].startswith(below) and one["Initiated"] < oldest]

@@ -316,16 +316,12 @@ def test_paths_stay_paths(tmp_path: Path) -> None:
     assert store.is_local(store.place(tmp_path))
 
 
-def test_uploads_of_killed_writers_are_given_up_when_they_are_old(
-    s3: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_uploads_of_killed_writers_are_given_up_when_they_are_old(s3: Store, folder: Path) -> None:
     bucket = s3.bucket.removeprefix("s3://")
     files = s3fs.S3FileSystem()
     for key in ("warehouse/shards/a.tar", "warehouse-2/a.tar"):
         files.call_s3("create_multipart_upload", Bucket=bucket, Key=key)
-    with monkeypatch.context() as patch:
-        patch.setattr(store, "ABANDONED_AFTER", timedelta(days=36_500))  # moto says that all began in 2010
-        assert store.sweep(folder) == 0
+    assert store.sweep(folder, timedelta(days=36_500)) == 0  # moto says that all began in 2010
     assert len(uploads(s3)) == 2
     assert store.sweep(folder) == 1
     assert len(uploads(s3)) == 1

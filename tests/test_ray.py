@@ -123,6 +123,11 @@ def where(unit: Path, note: Note) -> tuple[str, str]:
     return os.environ["RAY_RAYLET_PID"], os.environ.get("SLAP_FILE_TIMEOUT", "")
 
 
+def device(unit: int, note: Note) -> tuple[int, str, str]:
+    time.sleep(0.3)
+    return os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"], os.environ["OMP_NUM_THREADS"]
+
+
 class Held(Note):
     """Stops where the first item begins, says where that is, and waits for its end."""
 
@@ -344,6 +349,18 @@ def test_a_node_that_sees_no_recordings_is_an_error_and_no_shard_of_rejects(
     with pytest.raises(shards.ShardError, match=f"{socket.gethostname()} sees no folder"):
         make(world)
     assert not list((world / "shards").glob("*.tar"))
+
+
+def test_a_gpu_has_one_process_that_stays(nodes: Nodes) -> None:
+    node = nodes.cluster.add_node(**{**SMALL, "num_cpus": 4, "num_gpus": 2})
+    try:
+        wait_for(lambda: len(ray_engine._nodes(ray)) == 3)
+        answers = list(scale.run(device, range(8), total=8, label="test", whole_machine=True))
+    finally:
+        nodes.cluster.remove_node(node)
+    assert {gpu for _, gpu, _ in answers} == {"0", "1"}
+    assert len({(process, gpu) for process, gpu, _ in answers}) == 2
+    assert {threads for _, _, threads in answers} == {"2"}
 
 
 def test_a_cluster_without_a_place_is_not_waited_for_for_ever(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import duckdb
 import polars as pl
+from polars.exceptions import PolarsError
 
 from pipelines import grammar as grammars
 from pipelines import phrases as tables
@@ -328,7 +329,10 @@ def _unsaid(training: pl.DataFrame, languages: Sequence[str]) -> dict[str, int]:
 
 
 def _written_key(path: Path) -> str | None:
-    return pl.read_parquet_metadata(path).get("key")
+    try:
+        return pl.read_parquet_metadata(path).get("key")
+    except PolarsError:  # torn
+        return None
 
 
 def _write(frame: pl.DataFrame, path: Path, key: str) -> None:

@@ -26,4 +26,8 @@ def clear(settings: Settings) -> int:
     """Remove unfinished files whose process has ended; how many that were. Those of the living stay."""
     apart = (settings.shards_store, settings.manifests, settings.embeddings, settings.checkpoints)
     places = dict.fromkeys([*(settings.warehouse / name for name in PRODUCTS), *apart])
-    return sum(map(store.sweep, places)) + warehouse.sweep(settings.meta_db)
+    removed = warehouse.sweep(settings.meta_db)  # with the files that DuckDB has beside its own
+    notes = [path for path in settings.warehouse.glob(".*.tmp") if store.abandoned(path.name)]
+    for path in notes:
+        path.unlink(missing_ok=True)
+    return removed + len(notes) + sum(map(store.sweep, places))

@@ -22,6 +22,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pyarrow.parquet as pq
+from polars.exceptions import PolarsError
 
 from benchmark import transfer
 from pipelines import pitch, schema, withdrawals
@@ -307,7 +308,13 @@ def _run(con: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
 def _assign(con: duckdb.DuckDBPyConnection, split_file: Path, seed: int) -> pl.DataFrame:
     """The split of every person, written to ``split_file`` beside those of persons of other corpora."""
     persons = con.sql("FROM candidate ORDER BY ALL").pl()
-    stored = pl.read_parquet(split_file) if split_file.is_file() else None
+    try:
+        stored = pl.read_parquet(split_file) if split_file.is_file() else None
+    except PolarsError as error:  # torn; a new one would move people between the splits of models that are trained
+        raise WarehouseError(
+            f"{split_file} cannot be read: {error}. Bring it back from a copy; where the file is removed, every person "
+            "gets a new split, and all models have to be trained anew"
+        ) from error
     con.execute("SET VARIABLE official_corpora = ?", [splits.usable_official_splits(persons)])
     assigned = splits.assign(persons, stored, seed)
     known = assigned if stored is None else pl.concat([assigned, stored.join(assigned, on="person_id", how="anti")])

@@ -97,22 +97,12 @@ def train(
         model.frontend.fit([wave.to(device) for wave in data.sample_of_waves(256)])
     if train.compile:
         compile_blocks(model)
-    loader = DataLoader(
-        data,
-        batch_sampler=Batches(range(step, train.steps), train.batch, ranks.rank, ranks.world),
-        collate_fn=collate,
-        num_workers=train.workers,
-        worker_init_fn=leave_signals_alone,
-        timeout=300 if train.workers else 0,
-        persistent_workers=train.workers > 0,
-        pin_memory=device.type == "cuda",
-    )
     objective = joint(task, ranks)
     precision = torch.bfloat16 if use_bf16(train.precision, device) else torch.float32
     task.train()
     finite = torch.ones((), dtype=torch.bool, device=device)
     with Watch(out, settings, device, step, main=ranks.main) as watch:
-        batches = iter(loader)
+        batches = iter(loader(data, settings, step, ranks))
         while step < train.steps:
             with watch.waiting():
                 batch = next(batches)
@@ -148,6 +138,24 @@ def train(
                 distributed.any_of(asked)  # torchrun ends the others when one leaves: not before the checkpoint stands
                 raise Stopped(step, asked)
     return checkpoint_folder(out, train.steps)
+
+
+def loader(data: TrainingSet, settings: config.Config, step: int, ranks: Ranks) -> DataLoader[Any]:
+    """This process's part of the batches from a step on.
+
+    They are put together where they are read, and are cheap to hand over: waves as int16, a few tensors in shared
+    memory.
+    """
+    train = settings.train
+    return DataLoader(
+        data,
+        batch_sampler=Batches(range(step, train.steps), train.batch, ranks.rank, ranks.world),
+        collate_fn=collate,
+        num_workers=train.workers,
+        worker_init_fn=leave_signals_alone,
+        timeout=300 if train.workers else 0,
+        pin_memory=ranks.device.type == "cuda",
+    )
 
 
 def checkpoint_folder(out: Path, step: int) -> Path:

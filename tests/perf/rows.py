@@ -107,11 +107,11 @@ def main(path: Path, samples: int) -> None:
     from slap_model.data import TrainingSet
     from slap_model.manifest import Manifest
 
-    imported = _kilobytes("/proc/self/status")["VmRSS"] * 1024
+    imported = _memory()["VmRSS"] * 1024
     began = time.process_time()
     data = TrainingSet(Manifest.load(path), config.load("base"))
     seconds = time.process_time() - began
-    found = _kilobytes("/proc/self/status")["VmHWM"] * 1024
+    found = _memory()["VmHWM"] * 1024
     print(json.dumps(asdict(Peak(imported, found, seconds, _of_a_child(data, samples) if samples else 0))))
 
 
@@ -130,11 +130,19 @@ def _of_a_child(data: object, samples: int) -> int:
 
 
 def _own() -> int:
-    return _kilobytes("/proc/self/smaps_rollup")["Private_Dirty"] * 1024
+    """Bytes of pages that this process alone has written to; those of a mapped file belong to the page cache."""
+    found, shared = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        words = line.split()
+        if not words[0].endswith(":"):
+            shared = words[1].endswith("s")
+        elif words[0] == "Private_Dirty:" and not shared:
+            found += int(words[1])
+    return found * 1024
 
 
-def _kilobytes(file: str) -> Mapping[str, int]:
-    words = [line.split() for line in Path(file).read_text().splitlines()]
+def _memory() -> Mapping[str, int]:
+    words = [line.split() for line in Path("/proc/self/status").read_text().splitlines()]
     return {line[0].rstrip(":"): int(line[1]) for line in words if len(line) == 3 and line[2] == "kB"}
 
 

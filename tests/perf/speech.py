@@ -6,7 +6,7 @@ import importlib.util
 import io
 import json
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ FACTS = {
     "age": ("child", "young", "middle", "old"),
     "depression": ("none", "mild", "severe"),
 }
+CORPORA = ("made", "made too")
 # Seconds of the clips in ../shared/audio at the deciles from 0 to 100 %, from the files' headers: LibriSpeech (251),
 # speechocean762 (750) and Common Voice Twi (272), each corpus with the same weight. The half-second digits of the Free
 # Spoken Digit Dataset are left out: they would make `lengths = "own"` look better than speech does.
@@ -49,18 +50,20 @@ def corpus(folder: Path, seconds: Sequence[float], text_dim: int) -> Path:
     Returns:
         the manifest's file.
     """
+    pack = flac if DECODES else pcm
+    return corpus_of(folder, [pack(voice(length, number)) for number, length in enumerate(seconds)], text_dim)
+
+
+def corpus_of(folder: Path, clips: Sequence[bytes], text_dim: int, tars: int = 1) -> Path:
+    """The same of clips that are packed already, in one or several tars, which belong to two corpora in turn."""
     (folder / "captions").mkdir(parents=True)
     (folder / "manifests").mkdir()
-    names, offsets, sizes = [f"utt{number:05d}" for number in range(len(seconds))], [], []
-    with tarfile.open(folder / "made-00000.tar", "w") as tar:
-        for number, (name, length) in enumerate(zip(names, seconds, strict=True)):
-            packed = flac(voice(length, number)) if DECODES else pcm(voice(length, number))
-            member = tarfile.TarInfo(f"{name}.flac")
-            member.size = len(packed)
-            offsets.append(tar.offset + tarfile.BLOCKSIZE)
-            sizes.append(member.size)
-            tar.addfile(member, io.BytesIO(packed))
-    write(folder / "made-00000.parquet", utt_id=names, offset=offsets, size=sizes)
+    names = [f"utt{number:05d}" for number in range(len(clips))]
+    shards = []
+    for number in range(tars):
+        path = folder / f"made-{number:05d}.tar"
+        _pack(path, dict(list(zip(names, clips, strict=True))[number::tars]))
+        shards.append({"path": path.name, "corpus": CORPORA[number % 2], "split": "train"})
 
     sets = [
         [f"sex={s}", f"age={a}", f"depression={d}"]
@@ -91,15 +94,30 @@ def corpus(folder: Path, seconds: Sequence[float], text_dim: int) -> Path:
     vectors = np.random.default_rng(0).standard_normal((len(texts), text_dim)).astype(np.float32)
     write(folder / "captions" / "vectors.parquet", text=texts, vector=list(vectors))
     values = {
-        "shards": [{"path": "made-00000.tar", "corpus": "made", "split": "train"}],
-        "shares": {"made": 1.0},
+        "shards": shards,
+        "shares": dict.fromkeys(CORPORA, 1.0),
         **{name: {"path": f"captions/{name}.parquet"} for name in ("facts", "captions", "vectors")},
         "tower": "made up",
-        "trained_on": {"corpora": ["made"], "languages": ["en"], "labels": []},
+        "trained_on": {"corpora": list(CORPORA), "languages": ["en"], "labels": []},
     }
     path = folder / "manifests" / "made.json"
     path.write_text(json.dumps(values))
     return path
+
+
+def _pack(path: Path, clips: Mapping[str, bytes]) -> None:
+    """A tar as shards are, and its index."""
+    offsets, sizes = [], []
+    with tarfile.open(path, "w") as tar:
+        for name, packed in clips.items():
+            for ending, content in (("flac", packed), ("json", json.dumps({"utt_id": name}).encode())):
+                member = tarfile.TarInfo(f"{name}.{ending}")
+                member.size = len(content)
+                if ending == "flac":
+                    offsets.append(tar.offset + tarfile.BLOCKSIZE)
+                    sizes.append(member.size)
+                tar.addfile(member, io.BytesIO(content))
+    write(path.with_suffix(".parquet"), utt_id=list(clips), offset=offsets, size=sizes)
 
 
 def flac(wave: np.ndarray) -> bytes:

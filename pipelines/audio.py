@@ -46,10 +46,12 @@ FLAC_LEVEL = 5  # of 0 to 8
 WHOLE_UP_TO = (
     64 * 2**20
 )  # bytes of a file that is read once into memory, so that hash and samples are of the same bytes
-BLOCK = 2**19  # samples of all channels that are decoded at once
+BLOCK = 2**17  # samples of all channels that are decoded at once
+PIECE = 2**14  # samples that are resampled at once
 SYNC_WORDS = 64  # that may look like a frame's begin in the last few of a FLAC; more are no sound, and take long
 SILENCE = 2.0 / 32768  # a recording whose samples span less than this, two steps of 16 bits, is silent
 READ_UP_TO_S = 120.0  # a cut of an MP3 that begins earlier is reached by reading: its decoder complains of seeks
+UNCOUNTED = 2**48  # frames: libsndfile's word for a FLAC that was piped. An MP3 may have only an estimate, too
 PREROLL_S = 0.5  # MP3 and AAC need the frames before a cut to decode its beginning
 FULL_SCALES = {"PCM_S8": 127 / 128, "PCM_U8": 127 / 128, "ULAW": 32124 / 32768, "ALAW": 32256 / 32768}
 NSP_CHANNELS = {b"SDA_": 1, b"SD_B": 1, b"SDAB": 2, **{b"SD_%d" % channel: 1 for channel in range(2, 9)}}
@@ -220,11 +222,18 @@ def _stored(sound: _Sound, channel: int | None, meter: Meter) -> Iterator[Steps]
     stream = None if sound.rate == RATE else soxr.ResampleStream(sound.rate, RATE, 1, dtype="float32", quality="HQ")
     for block, last in _ending(_blocks(sound, channel)):
         meter.native(block.frames, block.mono, block.low, block.high)
-        steps, beyond = _steps(stream.resample_chunk(block.mono, last) if stream else block.mono)
+        steps, beyond = _steps(_resampled(stream, block.mono, last) if stream else block.mono)
         meter.stored(steps, beyond)
         yield steps
     if not meter.stored_samples:
         raise AudioError("no samples")
+
+
+def _resampled(stream: soxr.ResampleStream, wave: Frames, last: bool) -> Frames:
+    """The samples of a block that come out of the resampler: piece by piece, which keeps its buffers in the cache."""
+    begins = range(0, len(wave), PIECE)
+    pieces = [stream.resample_chunk(wave[at : at + PIECE], last and at == begins[-1]) for at in begins]
+    return np.concatenate(pieces)
 
 
 def _ending(blocks: Iterator[_Block]) -> Iterator[tuple[_Block, bool]]:
@@ -348,8 +357,20 @@ def _bits(content: bytes, at: int, count: int) -> int:
 # --- files ---
 
 
-class _Tape:
-    """A file as the decoders' C code reads it: it never raises, and keeps the error that it met."""
+class _Memory(io.BytesIO):
+    """A file in memory, as the decoders' C code reads it: a broken file may point before its beginning."""
+
+    error: OSError | None = None
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            return super().seek(offset, whence)
+        except (ValueError, OverflowError):
+            return self.tell()
+
+
+class _Disk:
+    """A file as the decoders' C code reads it: nothing is raised into C, and an error of the disk is kept."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.error: OSError | None = None
@@ -363,16 +384,14 @@ class _Tape:
             return b""
 
     def readinto(self, buffer: Any) -> int:
-        try:
-            return int(self._file.readinto(buffer))  # type: ignore[attr-defined]
-        except OSError as error:
-            self.error = error
-            return 0
+        content = self.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
 
     def seek(self, offset: int, whence: int = 0) -> int:
         try:
             return self._file.seek(offset, whence)
-        except (OSError, ValueError, OverflowError):  # a broken file points before its beginning
+        except (OSError, ValueError, OverflowError):
             return self._file.tell()
 
     def tell(self) -> int:
@@ -385,7 +404,7 @@ class _Raw:
 
     path: Path
     head: bytes
-    file: _Tape
+    file: _Memory | _Disk
     size: int
     changed: int  # nanoseconds
     content: bytes | None  # all of it, where it was read into memory
@@ -410,9 +429,9 @@ def _opened(path: Path, start_s: float | None, end_s: float | None) -> Iterator[
             whole = start_s is None and end_s is None and before.st_size <= WHOLE_UP_TO
             content = file.read(before.st_size + 1) if whole else None
             head = content[:1024] if content is not None else file.read(1024)
-            tape = _Tape(io.BytesIO(content) if content is not None else file)
+            source = _Memory(content) if content is not None else _Disk(file)
             _check_head(head)
-            raw = _Raw(path, head, tape, before.st_size, before.st_mtime_ns, content)
+            raw = _Raw(path, head, source, before.st_size, before.st_mtime_ns, content)
             try:
                 yield raw
             except AudioError as error:
@@ -517,7 +536,8 @@ def _soundfile_blocks(file: _SoundFile, lead: int, count: int, whole_steps: bool
         left -= len(frames)
         yield frames[lead:]
         lead = max(0, lead - len(frames))
-    if left > 0 and not file.subtype.startswith("MPEG"):  # an MP3 may have no count of its frames, only an estimate
+    counted = not file.subtype.startswith("MPEG") and file.frames < UNCOUNTED
+    if left > 0 and counted:
         raise AudioError("not audio or corrupt: it ends before its header says")
 
 

@@ -10,16 +10,15 @@ import hashlib
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 RATE = 16_000  # Hz, of the stored audio
-VAD_FRAME = 480  # samples: 30 ms, the longest that WebRTC's VAD takes
-VAD_MODE = 2  # of 0 (calls most things speech) to 3
+VAD_MODE = 3  # of 0 (calls most things speech) to 3
+VAD_FRAME, VAD_EVERY = 160, 640  # samples: 10 ms are heard every 40 ms
 RESOLUTION = 31.25  # Hz, of the spectra of the bandwidth
-SPECTRA = 64  # of a block, evenly spread
+SPECTRA = 16  # of a block, evenly spread
 STEP = 250.0  # Hz, of the bandwidth
 ABOVE_NOISE = 10.0  # power over the noise of rounding that counts as carried
 SILENT = 1e-12  # power that counts as none: -120 dBFS
@@ -60,15 +59,16 @@ class Meter:
         self.clipped = 0
         self.stored_samples = 0
         self.beyond = 0  # stored samples that were clipped
-        self._noise = step**2 / 12  # variance of rounding, which is white
-        self._spectrum = np.zeros(_fft(rate) // 2 + 1)
+        self._window, power = _window(rate)
+        self._noise = step**2 / 12 * power  # of rounding, which is white, in every line of a spectrum
+        self._spectrum = np.zeros(len(self._window) // 2 + 1)
         self._spectra = 0
         self._digest = hashlib.sha256()
         self._energy = 0.0
         self._vad = webrtcvad.Vad(VAD_MODE)
-        self._waiting = b""
-        self._frames = 0
-        self._speech = 0
+        self._waiting = np.zeros(0, np.int16)
+        self._heard = 0  # frames
+        self._speech = 0  # frames
 
     def native(self, frames: Samples, mono: Samples, low: float, high: float) -> None:
         """Take a block at the native rate: [n, channels] that are used, their mono [n], and their least and greatest.
@@ -85,17 +85,19 @@ class Meter:
     def stored(self, steps: NDArray[np.int16], beyond: int) -> None:
         """Take a block as it is stored: 16 kHz, 16 bit; and how many of its samples were clipped."""
         self.beyond += beyond
-        content = steps.astype("<i2", copy=False).tobytes()
+        content = np.ascontiguousarray(steps, dtype="<i2")
         self._digest.update(content)
-        self.stored_samples += len(steps)
-        wide = steps.astype(np.float64)  # squares and their sums stay exact, whatever the order of summing
+        self.stored_samples += len(content)
+        wide = content.astype(np.float64)  # squares and their sums stay exact, whatever the order of summing
         self._energy += float(np.einsum("i,i->", wide, wide))
-        self._hear(self._waiting + content if self._waiting else content)
+        self._hear(np.concatenate([self._waiting, content]) if len(self._waiting) else content)
 
     def measured(self, raw_sha256: str) -> Measured:
         """All of it, once the last block is taken."""
-        if not self._frames:
-            self._hear(self._waiting.ljust(2 * VAD_FRAME, b"\0"))
+        if len(self._waiting) >= VAD_FRAME or not self._heard:
+            rest = np.zeros(VAD_EVERY, np.int16)
+            rest[: len(self._waiting)] = self._waiting
+            self._hear(rest)
         power = self._energy / 32768.0**2 / max(1, self.stored_samples)
         return Measured(
             seconds=self.stored_samples / RATE,
@@ -105,46 +107,46 @@ class Meter:
             bandwidth=self._bandwidth(),
             clipping=self.clipped / max(1, self.samples),
             level=round(10 * math.log10(power + SILENT), 2),
-            speech=self._speech / self._frames,
+            speech=self._speech / self._heard,
         )
 
-    def _hear(self, content: bytes) -> None:
-        size = 2 * VAD_FRAME
-        end = len(content) - len(content) % size
-        is_speech = self._vad.is_speech
-        self._speech += sum(is_speech(content[at : at + size], RATE) for at in range(0, end, size))
-        self._frames += end // size
-        self._waiting = content[end:]
+    def _hear(self, steps: NDArray[np.int16]) -> None:
+        end = len(steps) - len(steps) % VAD_EVERY
+        content = steps[:end].reshape(-1, VAD_EVERY)[:, :VAD_FRAME].tobytes()
+        is_speech, size = self._vad.is_speech, 2 * VAD_FRAME
+        heard = [is_speech(content[at : at + size], RATE, VAD_FRAME) for at in range(0, len(content), size)]
+        self._speech += sum(heard)
+        self._heard += len(heard)
+        self._waiting = steps[end:]
 
     def _spectra_of(self, mono: Samples, scale: float) -> None:
-        length = _fft(self.rate)
-        hop = max(length // 2, len(mono) // SPECTRA)
-        padded = mono if len(mono) >= length else np.pad(mono, (0, length - len(mono)))
-        frames = np.lib.stride_tricks.sliding_window_view(padded, length)[::hop]
-        window = _window(length)
+        """Add the power of spectra that are evenly spread over a block."""
         from scipy.fft import rfft
 
+        window, length = self._window, len(self._window)
+        if len(mono) < length:
+            mono = np.pad(mono, (0, length - len(mono)))
+        count = min(SPECTRA, len(mono) // length)
+        hop = len(mono) // count
+        frames = mono[: count * hop].reshape(count, hop)[:, :length]
         spectra = rfft(frames * (window / np.float32(scale)), axis=1)
-        self._spectrum += (spectra.real**2 + spectra.imag**2).sum(axis=0) / np.square(window).sum()
-        self._spectra += len(frames)
+        self._spectrum += np.square(spectra.view(np.float32)).sum(axis=0).reshape(-1, 2).sum(axis=1)
+        self._spectra += count
 
     def _bandwidth(self) -> float:
-        carries = np.flatnonzero(self._spectrum > ABOVE_NOISE * self._noise * max(1, self._spectra))
-        hertz = float(carries[-1]) * self.rate / _fft(self.rate) if len(carries) else 0.0
+        carries = np.flatnonzero(self._spectrum > ABOVE_NOISE * self._noise * self._spectra)
+        hertz = float(carries[-1]) * self.rate / len(self._window) if len(carries) else 0.0
         return min(self.rate / 2, STEP * round(hertz / STEP))
 
 
-def _fft(rate: int) -> int:
-    """Samples of a spectrum."""
-    from scipy.fft import next_fast_len
-
-    return int(next_fast_len(round(rate / RESOLUTION), real=True))
-
-
 @cache
-def _window(length: int) -> NDArray[np.float32]:
-    """Blackman-Harris, whose side lobes lie 92 dB down: loud speech does not leak over the cut of a low-pass."""
+def _window(rate: int) -> tuple[NDArray[np.float32], float]:
+    """The window of the spectra of a rate, and its power.
+
+    It is Blackman-Harris, whose side lobes lie 92 dB down: loud speech does not leak over the cut of a low-pass.
+    """
+    from scipy.fft import next_fast_len
     from scipy.signal import get_window
 
-    window: Any = get_window("blackmanharris", length)
-    return np.asarray(window, dtype=np.float32)
+    window = np.asarray(get_window("blackmanharris", next_fast_len(round(rate / RESOLUTION), real=True)))
+    return window.astype(np.float32), float(np.square(window).sum())

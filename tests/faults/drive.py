@@ -1,0 +1,88 @@
+"""One run over the small world, as a process to be killed: ``python -m tests.faults.drive <folder> [<stage> ...]``.
+
+It takes the warehouse's lock and clears up what the dead left, as every run of the system does, and then calls the same
+functions as the assets.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from benchmark.baselines import RandomVectors
+from pipelines import captions, embedding, ingest, leftovers, locks, shards, warehouse
+from pipelines.settings import PROJECT, Settings
+from tests.faults import world
+
+
+def _tables(settings: Settings) -> None:
+    for name in world.CORPORA:
+        ingest.ingest(settings.corpora[name], settings.raw / name, settings.tables, ingest.id_key(settings.warehouse))
+
+
+def _warehouse(settings: Settings) -> None:
+    warehouse.build(
+        settings.tables,
+        settings.meta_db,
+        corpora=world.CORPORA,
+        vocabulary=PROJECT / "warehouse" / "vocabulary",
+        sql=PROJECT / "warehouse" / "sql",
+        scores=settings.warehouse / "scores",
+        shards=settings.shards,
+    )
+
+
+def _captions(settings: Settings) -> None:
+    captions.build(settings.meta_db, settings.captions_folder, corpora=[world.CLINIC], k=12, seed=0)
+
+
+def _shards(settings: Settings) -> None:
+    shards.UTTERANCES_PER_SHARD = world.UTTERANCES_PER_SHARD
+    for name in world.CORPORA:
+        shards.shard_corpus(
+            settings.corpora[name],
+            settings.raw / name,
+            settings.meta_db,
+            settings.captions_folder,
+            settings.shards / name,
+            ingest.id_key(settings.warehouse),
+        )
+
+
+def _embed(settings: Settings) -> None:
+    tars = [tar for name in world.CORPORA for tar in sorted((settings.shards / name).glob("*.tar"))]
+    embedding.embed(RandomVectors(), embedding.Source("random"), tars, settings.embeddings)
+
+
+STAGES: Mapping[str, Callable[[Settings], None]] = {
+    "tables": _tables,
+    "warehouse": _warehouse,
+    "captions": _captions,
+    "shards": _shards,
+    "embed": _embed,
+}
+
+
+def run(folder: Path, stages: Sequence[str] = ()) -> None:
+    """Make the products of some stages, or of all, of the world in ``folder``."""
+    settings = world.settings(folder)
+    with locks.held(settings.warehouse, "a run over the small world"):
+        settings.claim()
+        leftovers.clear(settings)
+        for stage in stages or STAGES:
+            STAGES[stage](settings)
+
+
+def run_with_log(folder: Path, stages: Sequence[str], log: Path) -> None:
+    """The same, with what it says in a file."""
+    said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    run(folder, stages)
+
+
+if __name__ == "__main__":
+    os.environ.update(world.ENVIRONMENT)
+    run(Path(sys.argv[1]), sys.argv[2:])

@@ -1,14 +1,14 @@
 """From one raw folder to four Parquet tables: run a recipe, hide the utterance ids, write all or nothing.
 
-``<tables>/<corpus>/`` holds ``speaker utterance observation reject`` as Parquet and ``corpus.json``, which
-says what the corpus is, whether it was found and what it held. The folder is written beside and renamed, so a
-reader sees the old tables or the new ones. A scan is skipped while neither the raw folder nor the code
-changed.
+``<tables>/<corpus>/`` holds ``speaker utterance observation reject`` as Parquet and ``corpus.json``, which says what
+the corpus is, whether it was found and what it held. Audio files that the recipe passed over are rejects, too. The
+folder is written beside and renamed, so a reader sees the old tables or the new ones. A scan is skipped while neither
+the raw folder nor the code changed.
 """
 
 from __future__ import annotations
 
-import contextlib
+import fcntl
 import functools
 import hashlib
 import hmac
@@ -19,7 +19,8 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,10 +28,12 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pyarrow.parquet as pq
 
-from pipelines import pitch, schema, withdrawals
+from pipelines import accounting, pitch, schema, withdrawals
 from pipelines.corpora import _base
 from pipelines.corpora._base import Corpus, RecipeError, Rows
 from pipelines.schema import SchemaError, Tables
+from pipelines.spool import Spool
+from slap_model import store
 
 if TYPE_CHECKING:
     from pipelines.voices import Voices
@@ -51,11 +54,15 @@ class Ingested:
     utterances: int
     observations: int
     rejects: int
+    audio_files: int  # in the raw folder, by their endings
+    unclaimed: int  # of them, those that the recipe passed over; rejects, too
+    set_aside: Mapping[str, int]  # of them, those that are no inputs, by reason
     synthetic: bool
     fingerprint: str
     changed: bool
 
 
+@store.writes_to("out")
 def ingest(corpus: Corpus, root: Path, out: Path, id_key: bytes) -> Ingested:
     """Read the raw folder of one corpus into ``<out>/<corpus>/``.
 
@@ -70,16 +77,20 @@ def ingest(corpus: Corpus, root: Path, out: Path, id_key: bytes) -> Ingested:
     """
     _recover(out, corpus.name)
     withdrawn, hashed = out.parent / withdrawals.NAME, functools.partial(keyed, id_key)
-    fingerprint, leaving = _fingerprint(corpus, root, id_key)
+    audio = Spool(accounting.FILE)
+    fingerprint, leaving = _fingerprint(corpus, root, id_key, audio)
     fingerprint += withdrawals.mark(withdrawn, hashed)
     stored = _stored(out / corpus.name, root, fingerprint)
     if stored is not None:
         return stored
     found = root.is_dir()
     tables, reason = _scan(corpus, root) if found else (_no_rows(corpus), f"skipped: not found at {root}")
-    tables = withdrawals.drop(tables, withdrawn, hashed)
     partial = _partial(out, corpus.name)
     partial.mkdir(parents=True)
+    unclaimed, aside = 0, dict[str, int]()
+    if not reason:
+        tables, unclaimed, aside = _accounted(corpus, audio, tables, partial)
+    tables = withdrawals.drop(tables, withdrawn, hashed)
     rows = _write(corpus.name, tables, partial, leaving, id_key)
     pitch.sample(root, partial).write_parquet(partial / f"{pitch.TABLE}.parquet")
     result = Ingested(
@@ -90,6 +101,9 @@ def ingest(corpus: Corpus, root: Path, out: Path, id_key: bytes) -> Ingested:
         utterances=rows["utterance"],
         observations=rows["observation"],
         rejects=rows["reject"],
+        audio_files=audio.height,
+        unclaimed=unclaimed,
+        set_aside=aside,
         synthetic=(root / SYNTHETIC).is_file(),
         fingerprint=fingerprint,
         changed=True,
@@ -115,15 +129,8 @@ def id_key(folder: Path) -> bytes:
     if given:
         return given.encode()
     path = folder / ".id_key"
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        pass  # made by an earlier run: read below
-    else:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(32) + "\n")
-    text = path.read_text().strip()
+    text = path.read_text().strip() if path.is_file() else ""
+    text = text or _new_key(path)
     try:
         key = bytes.fromhex(text)
     except ValueError:
@@ -131,6 +138,20 @@ def id_key(folder: Path) -> bytes:
     if len(key) != 32:
         raise ValueError(f"{path}: not 64 hexadecimal characters; restore it, or remove it to give all ids new names")
     return key
+
+
+def _new_key(path: Path) -> str:
+    """The key in a file; a new one where the file is absent, or empty because its maker was killed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # of two processes the second one takes the key of the first
+        text = file.read().strip()
+        if not text:
+            text = secrets.token_hex(32)
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    return text
 
 
 def mark_synthetic(root: Path, fingerprint: str = "") -> None:
@@ -172,6 +193,21 @@ def _scan(corpus: Corpus, root: Path) -> tuple[Tables, str]:
         return rows.tables(), str(error)
 
 
+def _accounted(corpus: Corpus, audio: Spool, tables: Tables, scratch: Path) -> tuple[Tables, int, dict[str, int]]:
+    """The tables with a reject for each audio file that the recipe passed over, how many, and those set aside."""
+    lost, aside = Spool(accounting.FILE), Counter[str]()
+    for batch in accounting.unclaimed(audio.batches(), tables, scratch):
+        left, counts = accounting.set_aside(batch, corpus.no_inputs)
+        aside.update(counts)
+        for row in left.iter_rows():
+            lost.add(row)
+    rejects = (
+        batch.select(corpus=pl.lit(corpus.name), path="path", reason=pl.lit(accounting.UNCLAIMED))
+        for batch in lost.batches()
+    )
+    return (tables.with_rejects(rejects) if lost.height else tables), lost.height, dict(aside)
+
+
 def _no_rows(corpus: Corpus) -> Tables:
     return Rows(corpus.name).tables()
 
@@ -205,22 +241,7 @@ def _write(corpus: str, tables: Tables, folder: Path, leaving: Sequence[str], ke
                 orient="row",
             )
             kept = itertools.chain(kept, [links])
-        rows[name] = _write_batches(kept, folder / f"{name}.parquet")
-    return rows
-
-
-def _write_batches(batches: Iterator[pl.DataFrame], path: Path) -> int:
-    """Write at least one frame as a Parquet file, a batch at a time, and return the number of rows."""
-    rows = 0
-    with contextlib.ExitStack() as stack:
-        writer: pq.ParquetWriter | None = None
-        for batch in batches:
-            table = batch.to_arrow()
-            if writer is None:
-                writer = stack.enter_context(pq.ParquetWriter(path, table.schema, compression="zstd"))
-            if batch.height or not rows:
-                writer.write_table(table)
-            rows += batch.height
+        rows[name] = accounting.write_batches(kept, folder / f"{name}.parquet")
     return rows
 
 
@@ -254,16 +275,17 @@ def _listing(root: Path) -> Iterator[tuple[str, int, int, bool]]:
             yield folder + entry.name, info.st_size, info.st_mtime_ns, leaves
 
 
-def _fingerprint(corpus: Corpus, root: Path, key: bytes) -> tuple[str, list[str]]:
-    """A hash of the code and of the raw folder's files, and the links that lead out of it."""
-    digest = hashlib.sha256(
-        "\n".join([keyed(key, "id key"), *_contents([*_code(corpus), Path(pitch.__file__)])]).encode()
-    )
+def _fingerprint(corpus: Corpus, root: Path, key: bytes, audio: Spool) -> tuple[str, list[str]]:
+    """A hash of the code and of the raw folder's files, and the links that lead out of it; ``audio`` gets its audio."""
+    code = [*_code(corpus), Path(pitch.__file__), Path(accounting.__file__)]
+    digest = hashlib.sha256("\n".join([keyed(key, "id key"), *_contents(code)]).encode())
     leaving = []
     for path, size, changed, leaves in _listing(root):
         digest.update(f"\n{path}\0{size}\0{changed}\0{leaves}".encode(errors="surrogateescape"))
         if leaves:
             leaving.append(path)
+        elif accounting.is_audio(path):
+            audio.add((path.encode(errors="surrogateescape").decode(errors="replace"),))
     return digest.hexdigest(), leaving
 
 
@@ -291,10 +313,12 @@ def _stored(folder: Path, root: Path, fingerprint: str) -> Ingested | None:
         card = json.loads((folder / "corpus.json").read_text("utf-8"))
         if (card["fingerprint"], card["root"], card["found"]) != (fingerprint, str(root), root.is_dir()):
             return None
-        fields = {name: card[name] for name in ("found", "reason", "synthetic", "fingerprint")}
+        if any(pq.read_metadata(folder / f"{name}.parquet").num_rows != card["counts"][f"{name}s"] for name in TABLES):
+            return None
+        fields = {name: card[name] for name in ("found", "reason", "set_aside", "synthetic", "fingerprint")}
         return Ingested(corpus=card["name"], changed=False, **fields, **card["counts"])
-    except (ValueError, KeyError, TypeError):
-        return None  # written by other code or damaged: read the corpus again
+    except (ValueError, KeyError, TypeError, OSError):
+        return None  # written by other code, or torn: read the corpus again
 
 
 def _card(corpus: Corpus, root: Path, result: Ingested) -> dict[str, object]:
@@ -315,6 +339,7 @@ def _card(corpus: Corpus, root: Path, result: Ingested) -> dict[str, object]:
         "root": str(root),
         "found": result.found,
         "reason": result.reason,
+        "set_aside": result.set_aside,
         "synthetic": result.synthetic,
         "fingerprint": result.fingerprint,
         "counts": {
@@ -322,6 +347,8 @@ def _card(corpus: Corpus, root: Path, result: Ingested) -> dict[str, object]:
             "utterances": result.utterances,
             "observations": result.observations,
             "rejects": result.rejects,
+            "audio_files": result.audio_files,
+            "unclaimed": result.unclaimed,
         },
     }
 

@@ -7,7 +7,8 @@ stated fact.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import polars as pl
@@ -89,6 +90,14 @@ class Tables:
     def height(self, name: str) -> int:
         """How many rows the table ``name`` has."""
         return self._tables[name].height
+
+    def with_rejects(self, rows: Iterable[pl.DataFrame]) -> Tables:
+        """The same tables with more rejects after those that there are."""
+        rejects = Spool(REJECT)
+        for batch in itertools.chain(self.batches("reject"), rows):
+            for row in batch.iter_rows():
+                rejects.add(row)
+        return Tables(self._tables["speaker"], self._tables["utterance"], self._tables["observation"], rejects)
 
     @property
     def speakers(self) -> pl.DataFrame:

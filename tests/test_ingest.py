@@ -80,7 +80,14 @@ def test_tables_and_card_are_written(recipe, root, out):
     counts = (result.speakers, result.utterances, result.observations, result.rejects)
     assert (result.found, result.reason, result.changed, result.synthetic) == (True, "", True, False)
     assert counts == (2, 2, 4, 0)
-    assert card(out)["counts"] == {"speakers": 2, "utterances": 2, "observations": 4, "rejects": 0}
+    assert card(out)["counts"] == {
+        "speakers": 2,
+        "utterances": 2,
+        "observations": 4,
+        "rejects": 0,
+        "audio_files": 2,
+        "unclaimed": 0,
+    }
     assert card(out)["licence"]["expires"] == "2030-01-31"
     assert card(out)["root"] == str(root)
     assert read(out, "reject").height == 0

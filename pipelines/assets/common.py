@@ -39,6 +39,12 @@ def reasons(rejects: pl.DataFrame) -> pl.DataFrame:
     return rejects.group_by(folded).len("files").sort("files", "reason", descending=[True, False])
 
 
+def places(paths: pl.Series) -> pl.DataFrame:
+    """Paths counted by their shape, ``*/*/*.wav``: names of folders and files may be ids, which stay in the tables."""
+    shape = pl.col("path").str.replace_all(r"[^/]+/", "*/").str.replace(r"[^/]*?(\.\w+)?$", "*$1").alias("where")
+    return paths.to_frame("path").group_by(shape).len("files").sort("files", "where", descending=[True, False])
+
+
 def takes_part(settings: Settings, name: str) -> bool:
     """Whether a corpus is used in this run."""
     return name in settings.corpora and (not settings.only or name in settings.only)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
-from pipelines import guard, ingest, scale, shards
+from pipelines import accounting, guard, ingest, scale, shards
 from pipelines.assets import common
 from pipelines.corpora._base import Corpus
 from pipelines.resources import Slap
@@ -49,6 +49,11 @@ def corpus_assets(corpus: Corpus) -> list[dg.AssetSpec | dg.AssetsDefinition]:
                 asset=f"{corpus.name}_tables",
                 description="The raw folder was found and could be read.",
             ),
+            dg.AssetCheckSpec(
+                "accounted",
+                asset=f"{corpus.name}_tables",
+                description="Every audio file is an utterance, is rejected with a reason, or is known to be no input.",
+            ),
         ],
     )
     def tables(
@@ -91,6 +96,22 @@ def corpus_assets(corpus: Corpus) -> list[dg.AssetSpec | dg.AssetsDefinition]:
             passed=not result.reason,
             severity=dg.AssetCheckSeverity.WARN,
             metadata={"reason": result.reason or "read"},
+        )
+        lost = rejects.filter(pl.col("reason") == accounting.UNCLAIMED)["path"]
+        yield dg.AssetCheckResult(
+            check_name="accounted",
+            passed=not result.unclaimed,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={
+                "audio_files": result.audio_files,
+                "passed_over": result.unclaimed,
+                "where": common.markdown(common.places(lost)),
+                "no_inputs": common.markdown(
+                    pl.DataFrame(list(result.set_aside.items()), schema=["why", "files"], orient="row")
+                ),
+                "what_to_do": "the view reject of meta.db names them; mend the owners' table, or the recipe "
+                f"(pipelines/corpora/{corpus.name}.py) where such files are no inputs: see no_inputs in _base.py",
+            },
         )
 
     @dg.asset(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -46,22 +45,6 @@ class Clip:
     name: re.Match[str]
 
 
-class Folders:
-    """Counts what is passed over, to be one reject a folder and reason instead of one a file."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[tuple[str, str]] = Counter()
-
-    def add(self, path: str, reason: str) -> None:
-        """Count the file ``path`` in its folder."""
-        self.counts[PurePosixPath(path).parent.as_posix(), reason] += 1
-
-    def reject(self, rows: Rows) -> None:
-        """Add the rejects to ``rows``."""
-        for (folder, reason), count in sorted(self.counts.items()):
-            rows.reject(folder, f"{reason}: {count} file{'s' if count > 1 else ''}")
-
-
 def clips(
     root: Path,
     name: re.Pattern[str],
@@ -78,7 +61,7 @@ def clips(
     Args:
         root: the corpus, or a folder around it.
         name: of a file, ending and all.
-        rows: takes the rejects: other names one by one; second copies and git-lfs pointers by folder.
+        rows: takes the rejects: other names, second copies and git-lfs pointers.
         looks_like: the name in words, for the rejects.
         advice: what to do where nothing is found.
         endings: of a recording, the best first: a recording in a later one stands in where the best is missing.
@@ -89,7 +72,7 @@ def clips(
         RecipeError: there is no recording.
     """
     found: dict[str, Clip] = {}
-    folders = Folders()
+    pointers = 0
     for ending in endings:
         for path in sorted(_files(root, ending, twins), key=lambda path: (path.count("/"), path)):
             parts = name.match(PurePosixPath(path).name)
@@ -98,19 +81,18 @@ def clips(
                 continue
             same = PurePosixPath(path).stem if key is None else key(parts)
             if is_pointer(root / path):
-                folders.add(path, "git-lfs pointer in place of audio, run `git lfs pull`")
+                pointers += 1
+                rows.reject(path, "git-lfs pointer in place of audio, run `git lfs pull`")
             elif same in found:
-                folders.add(path, "second copy of a recording")
+                rows.reject(path, "second copy of a recording")
             else:
                 found[same] = Clip(path, parts)
     if not found:
-        pointers = sum(folders.counts.values())
         raise RecipeError(
             f"{root}: no audio, only {pointers} git-lfs pointers: run `git lfs pull` in the clone"
             if pointers
             else f"{root}: no {looks_like} found; {advice}"
         )
-    folders.reject(rows)
     return sorted(found.values(), key=lambda clip: clip.path)
 
 

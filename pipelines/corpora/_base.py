@@ -71,7 +71,22 @@ class Corpus:
     official_splits: bool = False  # use the owners' split where it is speaker-disjoint
     cohort: bool = False  # in the bring-your-own layout, which any lab may use: see `_byo`
     folder: str = ""  # of a cohort whose folder cannot have the corpus' name
+    # Audio files that no utterance is made of: a regular expression (Rust's) of their path -> why; see `accounting`.
+    no_inputs: Mapping[str, str] = field(default_factory=dict)
     traps: Mapping[str, str] = field(default_factory=dict)  # what breaks a naive reader: short name -> one sentence
+
+
+NOT_UTF8 = "the file's name is not UTF-8: rename it"
+
+
+def is_text(name: str) -> bool:
+    """Whether a file's name is UTF-8; bytes of it that are not come as surrogates, see `os.fsdecode`."""
+    return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def printable(name: str) -> str:
+    """The name with bytes that are no UTF-8 as ``\\udcff``."""
+    return name if is_text(name) else name.encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass
@@ -98,9 +113,9 @@ class Rows:
 
         ``person_id`` is ``<family>:<id>`` where another corpus may hold the same person.
         """
-        speaker_id = f"{self.corpus}:{owner_id}"
+        speaker_id = printable(f"{self.corpus}:{owner_id}")
         if speaker_id not in self.speakers:
-            person = person_id or speaker_id
+            person = printable(person_id or speaker_id)
             self.speakers[speaker_id] = (self.corpus, speaker_id, person, sex, birth_year, native_language, country)
         return speaker_id
 
@@ -120,11 +135,17 @@ class Rows:
         official_split: str | None = None,
         age: float | None = None,
     ) -> str:
-        """Add an utterance and return its ``utt_id``; ``path`` is relative to the corpus root."""
+        """Add an utterance and return its ``utt_id``; ``path`` is relative to the corpus root.
+
+        A path that is no UTF-8, which no table can hold, is a reject instead; what is observed of it is left out.
+        """
         stem = os.path.splitext(path)[0]  # noqa: PTH122  (a Path for each of a million takes longer)
         if start_s is not None or end_s is not None:
             stem += f"#{start_s or 0:.3f}-{'' if end_s is None else f'{end_s:.3f}'}"
         utt_id = f"{self.corpus}:{stem}"
+        if not is_text(path):
+            self.reject(path, NOT_UTF8)
+            return utt_id
         self.utterances.add(
             (
                 utt_id,
@@ -159,7 +180,7 @@ class Rows:
         rater: str | None = None,
     ) -> None:
         """Add an observation; None is no observation. Numbers go to ``value_num``, words to ``value``."""
-        if value is None:
+        if value is None or not is_text(utt_id or ""):
             return
         word, number = (value, None) if isinstance(value, str) else (None, float(value))
         self.observations.add(
@@ -180,7 +201,7 @@ class Rows:
 
     def reject(self, path: str, reason: str) -> None:
         """Record a file or ``file:row`` that could not be read, and why."""
-        self.rejects.add((self.corpus, path, reason))
+        self.rejects.add((self.corpus, printable(path), printable(reason)))
 
     def take_back_splits(self, speaker_ids: set[str]) -> None:
         """Forget the owners' split of all utterances of some speakers, who turned out to be on two sides."""

@@ -7,7 +7,6 @@ of all subsets. A reader id is LibriVox', so the same id is the same person: ``l
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +50,7 @@ def scan(release: Release, root: Path, rows: Rows, left_out: Mapping[str, str] |
         release: the layout.
         root: the owners' root folder, or one or two folders around it.
         rows: takes what is found.
-        left_out: reader or recording (without ending) -> why it is not used; one reject for each reason.
+        left_out: reader or recording (without ending) -> why it is not used; its reject.
 
     Raises:
         RecipeError: there is no list of readers.
@@ -61,7 +60,6 @@ def scan(release: Release, root: Path, rows: Rows, left_out: Mapping[str, str] |
     readers = _readers(list_, where, rows)
     subsets = sorted(folder for folder in home.iterdir() if folder.is_dir())
     heard: set[str] = set()
-    unused: Counter[str] = Counter()
     for audio in _recordings(subsets, Path(release.name_in_words).suffix):
         path = audio.relative_to(root).as_posix()
         name = release.name.match(audio.name)
@@ -78,7 +76,7 @@ def scan(release: Release, root: Path, rows: Rows, left_out: Mapping[str, str] |
             heard.add(reader)
             reason = (left_out or {}).get(reader) or (left_out or {}).get(audio.stem)
             if reason is not None:
-                unused[reason] += 1
+                rows.reject(path, reason)
                 continue
             speaker = rows.speaker(
                 reader,
@@ -93,8 +91,6 @@ def scan(release: Release, root: Path, rows: Rows, left_out: Mapping[str, str] |
                 session_id=name["chapter"],
                 official_split=_split(audio.parents[2].name),
             )
-    for reason, count in sorted(unused.items()):
-        rows.reject(where, f"{count} recordings not used: {reason}")
     for reader in sorted(heard & BOTH_SEXES):
         rows.reject(f"{where}:{readers[reader].row}", "recordings hold both sexes (LibriTTS-P): sex not used")
     _reject_unheard(rows, readers, heard, {_subset(folder.name) for folder in subsets}, where)

@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+import atexit
 import csv
+import itertools
+import json
 import os
 import re
+import threading
+import zipfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
+from functools import cache
 from pathlib import Path
+from typing import Any, Literal, TextIO
 
 from pipelines.corpora._base import RecipeError
+from pipelines.guard import Guard, Note
 
 # Words that owners write for "not known". A recipe adds its own ("-1" for NeuroVoz symptoms).
 MISSING = frozenset({"", "-", "//", "na", "n/a", "nan", "nu", "none", "none (none)", "unknown"})
+
+# Endings of files that may be recordings; what is in a file decides how it is read.
+AUDIO_ENDINGS = frozenset(
+    {"wav", "flac", "mp3", "ogg", "oga", "opus", "aif", "aiff", "aifc", "au", "caf", "w64", "sph", "nsp"}
+    | {"m4a", "mp4", "aac", "webm", "mka"}
+)
+
+# What no table of speakers is like: the memory that its reader takes is bounded by these.
+MOST_BYTES = 2**29  # of a file, and of what an XLSX unpacks to
+LONGEST_LINE = 2**20  # characters
+MOST_COLUMNS = 20_000
+SHEET_MEMORY = 2**31  # bytes for the process that reads an XLSX
+END = "\0end"  # a line after the last one: it shows whether a quotation mark is still open
 
 Row = dict[str, str | None]  # folded column name -> stripped cell; "_row" -> line number in the file
 
@@ -102,13 +124,14 @@ def read_table(
     """
     if not path.is_file():
         raise RecipeError(f"{path.name} not found in {path.parent}: is this the corpus' root folder?")
+    _check_size(path)
     try:
         lines = list(
             _sheet_rows(path, sheet)
             if path.suffix.lower() == ".xlsx"
             else _text_rows(path, separator, quoted, encoding)
         )
-    except (ValueError, OSError, csv.Error) as error:
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
         raise RecipeError(f"{path}: cannot be read as a table: {str(error).partition(chr(10))[0]}") from error
     if len(lines) <= header_row:
         raise RecipeError(f"{path}: holds no header in row {header_row + 1}")
@@ -130,7 +153,7 @@ def read_table(
 
 
 def _check_shape(path: Path, names: Sequence[str], lines: Sequence[Sequence[str]], first: int) -> None:
-    twice = sorted({name for name in names if name and names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if name and count > 1)
     if twice:
         raise RecipeError(f"{path}: two columns are named {', '.join(map(repr, twice))}; rename or remove one of them")
     long = [str(row) for row, cells in enumerate(lines, start=first) if any(map(str.strip, cells[len(names) :]))]
@@ -141,18 +164,111 @@ def _check_shape(path: Path, names: Sequence[str], lines: Sequence[Sequence[str]
         )
 
 
+def text_of(path: Path, encoding: str = "utf-8-sig", errors: str = "replace") -> str:
+    """All of a text file.
+
+    Raises:
+        RecipeError: it is larger than any text of a corpus.
+    """
+    _check_size(path)
+    return path.read_text(encoding, errors=errors)
+
+
+def json_of(path: Path) -> Any:
+    """What a JSON file holds; a byte order mark is skipped.
+
+    Raises:
+        RecipeError: it is larger than any of a corpus, or no JSON, or nested too deeply.
+    """
+    _check_size(path)
+    try:
+        return json.loads(path.read_text("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(f"{path}: not JSON: {error}") from error
+
+
+def _check_size(path: Path) -> None:
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise RecipeError(f"{path}: has {size} bytes, and no table or text of more than {MOST_BYTES} is read")
+
+
+def header_line(path: Path, encoding: str = "utf-8-sig") -> str:
+    """The first line of a text table, or as much of it as a line may have."""
+    with path.open(encoding=encoding, errors="replace") as file:
+        return file.readline(LONGEST_LINE)
+
+
 def _text_rows(path: Path, separator: str, quoted: bool, encoding: str) -> Iterator[list[str]]:
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    first = 1  # line of the row that is being read
     with path.open(encoding=encoding, errors="replace", newline="") as file:
-        yield from csv.reader(file, delimiter=separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
+        rows = csv.reader(itertools.chain(_lines(file), [END]), delimiter=separator, quoting=quoting)
+        try:
+            for row in rows:
+                if row and row[-1].endswith(END):
+                    if row != [END]:
+                        raise ValueError(f"a quotation mark in row {first} or after it is never closed")
+                    return
+                if len(row) > MOST_COLUMNS:
+                    raise ValueError(
+                        f"row {first} has {len(row)} columns, and no table of more than {MOST_COLUMNS} is read"
+                    )
+                yield row
+                first = rows.line_num + 1
+        except csv.Error as error:
+            said = f"the row that begins in line {first}: {error}"
+            raise ValueError(f"{said}; is a quotation mark not closed?") from error
 
 
-def _sheet_rows(path: Path, sheet: str | None) -> Iterator[list[str]]:
+def _lines(file: TextIO) -> Iterator[str]:
+    for number in itertools.count(1):
+        line = file.readline(LONGEST_LINE)
+        if not line:
+            return
+        if "\0" in line:
+            raise ValueError(
+                f'row {number} holds NUL bytes: it is damaged, or text in UTF-16 (a cohort says encoding = "utf-16")'
+            )
+        if len(line) == LONGEST_LINE:
+            raise ValueError(f"row {number} has {LONGEST_LINE} characters or more, and is no row of a table")
+        yield line
+
+
+def _sheet_rows(path: Path, sheet: str | None) -> list[list[str]]:
+    """The rows of an XLSX, read by a process of its own: its reader aborts on a cell far out, and may never end."""
+    with zipfile.ZipFile(path) as book:
+        size = sum(member.file_size for member in book.infolist())
+    if size > MOST_BYTES:
+        raise ValueError(f"unpacks to {size} bytes, and no table of more than {MOST_BYTES} is read")
+    with _one_at_a_time:
+        return _sheet_reader().run(_read_sheet, (path, sheet))
+
+
+_one_at_a_time = threading.Lock()
+
+
+@cache
+def _sheet_reader() -> Guard:
+    guard = Guard(SHEET_MEMORY)
+    atexit.register(guard.close)
+    return guard
+
+
+def _read_sheet(unit: tuple[Path, str | None], note: Note) -> list[list[str]]:
     import fastexcel
 
+    path, sheet = unit
+    if note.refused:
+        raise ValueError(f"the reader of XLSX gave up ({note.refused[0].reason}): save it as CSV")
+    note(0)
     try:
         book = fastexcel.read_excel(path)
         table = book.load_sheet(sheet if sheet is not None else 0, header_row=None, skip_rows=0, dtypes="string")
-    except fastexcel.FastExcelError as error:
-        raise ValueError(str(error)) from error
-    for row in table.to_polars().iter_rows():
-        yield ["" if value is None else str(value) for value in row]
+        return [["" if value is None else str(value) for value in row] for row in table.to_polars().iter_rows()]
+    except (fastexcel.FastExcelError, MemoryError) as error:
+        raise ValueError(str(error) or "needs more memory than a table may take") from error
+    except BaseException as error:
+        if isinstance(error, Exception) or type(error).__name__ != "PanicException":
+            raise
+        raise ValueError(f"the reader of XLSX failed: {error}") from None  # a panic of Rust is no Exception

@@ -155,6 +155,7 @@ CORPUS = Corpus(
     miniature=miniature,
     label="alzheimer",
     official_splits=True,
+    no_inputs={r"(^|/)Normalised_audio-chunks/": "the same speech once more, cut into pieces"},
     traps={
         "padded-tables": "Tables are parted by semicolons and padded with blanks in names and cells.",
         "na-mmse": "NA is a missing MMSE, not a number.",

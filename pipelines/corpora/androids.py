@@ -291,6 +291,7 @@ CORPUS = Corpus(
     scan=scan,
     miniature=miniature,
     label="depression",
+    no_inputs={r"(^|/)Interview-Task/audio/": "a whole interview, with the interviewer's voice; its clips are read"},
     traps={
         "interviewer-in-whole-interview": "Interview-Task/audio holds both voices: only the clips, or turns cut by "
         "interview_timedata.csv, are utterances.",

@@ -655,6 +655,9 @@ CORPUS = Corpus(
     scan=scan,
     miniature=miniature,
     label="depression",
+    no_inputs={
+        rf"(?i)_task-({'|'.join(NO_SPEECH)})": "breathing, a cough or a microphone check",
+    },
     traps={
         "no-totals": "PHQ-9 and GAD-7 have no total: their items are words to be summed.",
         "missing-item": "A questionnaire may lack an item, and the rest is no total.",

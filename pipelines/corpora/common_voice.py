@@ -171,7 +171,6 @@ def _scan_folder(
         rows.reject(where, "demographics of release 6.0 are broken, say the owners: not used; take 6.1")
     for name in LISTS:
         absent: list[int] = []
-        voted_down = 0
         for line, row in _read_list(rows, folder / f"{name}.tsv", f"{prefix}{name}.tsv"):
             at = f"{prefix}{name}.tsv:{line}"
             client, path = row["client_id"], row["path"]
@@ -183,22 +182,21 @@ def _scan_folder(
                 absent.append(line)
             elif not here[file]:
                 here[file] = True
+                clip = f"{prefix}clips/{file}"
                 if file in settled:
+                    rows.reject(clip, "a newer release holds it, too")
                     continue
                 if name == "invalidated":
-                    voted_down += 1
+                    rows.reject(clip, "listeners voted it down: not used")
                     continue
                 split = name if with_splits and name in SPLITS else None
                 if broken:
                     row = dict.fromkeys(row) | {"locale": row["locale"]}
-                _add_clip(rows, f"{prefix}clips/{file}", row, at, client, locale, split, clients[client])
+                _add_clip(rows, clip, row, at, client, locale, split, clients[client])
         if absent:
             rows.reject(f"{prefix}{name}.tsv", f"{len(absent)} rows without their clip, the first in row {absent[0]}")
-        if voted_down:
-            rows.reject(f"{prefix}{name}.tsv", f"{voted_down} clips that listeners voted down: not used")
-    orphans = sorted(file for file, listed in here.items() if not listed)
-    if orphans:
-        rows.reject(f"{prefix}clips", f"{len(orphans)} files that no TSV lists, the first is {orphans[0]}")
+    for orphan in sorted(file for file, listed in here.items() if not listed):
+        rows.reject(f"{prefix}clips/{orphan}", "no TSV lists this file")
     return (file for file, listed in here.items() if listed)
 
 

@@ -91,6 +91,8 @@ def scan(root: Path) -> Tables:
         takes = recordings.pop(person, {})
         if person in CORRUPT:
             rows.reject(place, "known error: the recordings are corrupt")
+            for path in takes.values():
+                rows.reject(path, "of a person whose recordings are corrupt")
         elif not takes:
             rows.reject(place, "person without recordings of speech")
         else:
@@ -317,6 +319,7 @@ CORPUS = Corpus(
     scan=scan,
     miniature=miniature,
     label="covid",
+    no_inputs={r"(?i)/(breathing|cough)-(deep|shallow|heavy)\.wav$": "a cough or a breath"},
     traps={
         "smoker-in-two-vocabularies": "smoker holds y and n beside True and False.",
         "blank-is-unknown": "A symptom or condition is True or blank; blank is not a no.",

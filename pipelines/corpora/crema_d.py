@@ -10,7 +10,7 @@
 - A tie is joined by a colon (``A:D``): no emotion is recorded as heard, and the ties are counted in a reject.
 - The level is given for one sentence only (IEO). ``XX`` is "not specified", never a level of its own.
 - Audio is in git-lfs: a zip from the site or a clone without git-lfs holds pointers of 130 bytes. They are
-  counted by folder; a folder of nothing else is an error that says what to run.
+  rejects; a folder of nothing else is an error that says what to run.
 - ``1076_MTI_SAD_XX`` has no signal. MP3 stands in where the WAV is missing.
 - No official split. Race and ethnicity are in the table and are not taken: they are sensitive, and no task needs them.
 """

@@ -187,6 +187,10 @@ CORPUS = Corpus(
     miniature=miniature,
     label="sex",
     epoch_share=0.5,  # 100 hours of 107 people who all say the same (our choice)
+    no_inputs={
+        r"(^|/)blind_testset/": "the blind test set names no speakers",
+        r"/(vegetative|nonverbal|melodic)_[^/]*$": "no speech: vegetative, nonverbal or melodic",
+    },
     traps={
         "table-elsewhere": "speaker_statistics.json is in the repository, not in the archives.",
         "doubled-folders": "An archive unpacked into a folder of its own makes a doubled one: p001/p001.",

@@ -169,6 +169,7 @@ CORPUS = Corpus(
     scan=scan,
     miniature=miniature,
     label="depression",
+    no_inputs={r"_out\.wav$": "a processed copy of an answer whose original is read"},
     traps={
         "raw-total": "label.txt is the raw SDS total, and the cut-off of 53 is one of the index in new_label.txt.",
         "processed-copies": "_out files are the same answers again, denoised and without silence.",

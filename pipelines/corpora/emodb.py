@@ -172,6 +172,7 @@ CORPUS = Corpus(
     scan=scan,
     miniature=miniature,
     label="sex",  # an actor acts every emotion: it cannot place a speaker in a split
+    no_inputs={r"(^|/)laryngo/": "a laryngogram, no speech"},
     traps={
         "german-letters": "The letters are of German words: A is fear (Angst), W is anger (Wut).",
         "first-table-was-wrong": "The first published table of sexes was wrong for 09, 10, 12 and 13.",

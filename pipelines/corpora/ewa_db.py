@@ -109,6 +109,8 @@ def scan(root: Path) -> Tables:
             rows.reject(where, "no row for this speaker in SPEAKERS.TSV")
         elif code in withheld:
             left_out["speakers who did not agree to publication"] += 1
+            if (home / file).is_file():  # one of few: the owners do not give them out
+                rows.reject((home / file).relative_to(root).as_posix(), "its speaker did not agree to publication")
         elif name["task"] not in SPEECH_TASKS:
             left_out[f"task {name['task']}"] += 1
         elif _diagnosis(name["group"]) != _diagnosis(people[code]["diagnosis"]):
@@ -334,6 +336,7 @@ CORPUS = Corpus(
     scan=scan,
     miniature=miniature,
     label="parkinson",
+    no_inputs={r"(?i)/naming/[^/]+$": "naming: one word of about a second"},
     traps={
         "no-agreement-to-publish": "PUBLISH_AGREEMENT False is a row without audio; such audio is never used.",
         "healthy-is-no-diagnosis": "DIAGNOSIS Healthy with INCLUSIVE_CRITERIA False is no control: nothing is stated.",

@@ -69,8 +69,8 @@ def _add(row: Row, place: str, here: dict[str, str], rows: Rows) -> None:
         rows.reject(place, "no speaker_id or emotion, or file_id is not <speaker>_<emotion>_<sentence>.wav")
         return
     if owner_id != name["speaker"] or emotion != name["emotion"]:
-        rows.reject(place, f"row says {owner_id}, {emotion}; its file is {file}")
-        here.pop(file, None)  # named, though not used
+        clip = here.pop(file, None)  # named, though not used
+        rows.reject(clip or place, f"row says {owner_id}, {emotion}; its file is {file}")
         return
     path = here.pop(file, None)
     if path is None:

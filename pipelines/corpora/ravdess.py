@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.corpora._acted import Folders, as_acted, clips, observe_acted
+from pipelines.corpora._acted import as_acted, clips, observe_acted
 from pipelines.corpora._base import Corpus, Licence, Rows
 from pipelines.schema import Tables
 
@@ -56,7 +56,6 @@ def scan(root: Path) -> Tables:
         RecipeError: there is no file of that name.
     """
     rows = Rows(CORPUS.name)
-    others = Folders()
     for clip in clips(
         root,
         NAME,
@@ -66,9 +65,9 @@ def scan(root: Path) -> Tables:
     ):
         emotion, intensity = EMOTIONS[clip.name["emotion"]], INTENSITIES[clip.name["intensity"]]
         if clip.name["modality"] != SOUND:
-            others.add(clip.path, "from a film, which repeats the sound")
+            rows.reject(clip.path, "from a film, which repeats the sound")
         elif clip.name["channel"] != SPEECH:
-            others.add(clip.path, "song, not speech")
+            rows.reject(clip.path, "song, not speech")
         elif (emotion, intensity) == ("neutral", "strong"):
             rows.reject(clip.path, "there is no strong neutral: the name is wrong")
         else:
@@ -79,7 +78,6 @@ def scan(root: Path) -> Tables:
                 rows.observe(speaker, "accent", ACCENT, source="owner")
             utt_id = rows.utterance(clip.path, speaker, language="en", speech_task="read")
             observe_acted(rows, speaker, utt_id, emotion, intensity)
-    others.reject(rows)
     return rows.tables()
 
 

@@ -375,6 +375,7 @@ CORPUS = Corpus(
     miniature=miniature,
     label="parkinson",
     official_splits=True,
+    no_inputs={r"(?i)_16kHz\.wav$": "a copy under the name of older releases"},
     traps={
         "tars-in-tars": "The release is tars in tars: both levels have to be unpacked, and what is not is noted.",
         "ids-in-either-case": "Contributor ids are upper case in some JSONs and lower case in names.",

@@ -86,6 +86,8 @@ def _add(root: Path, session: Path, utterance: str, microphones: dict[str, Path]
         path = next(iter(microphones.values()))
         rows.reject(path.relative_to(root).as_posix(), "no frames")
         return
+    for mic in microphones.keys() - usable:
+        rows.reject(microphones[mic].relative_to(root).as_posix(), "no frames: the other microphone is read")
     place = microphones[usable[0]].relative_to(root).as_posix()
     prompt = _prompt(session / "prompts" / f"{utterance}.txt")
     if prompt is not None and re.search(r"\bxxx\b", prompt, re.IGNORECASE):
@@ -184,6 +186,7 @@ CORPUS = Corpus(
     scan=scan,
     miniature=miniature,
     label="dysarthria",
+    no_inputs={r"/wav_arrayMic/\d{4}\.wav$": "the same utterance by the second microphone"},
     traps={
         "no-table": "No metadata table: sex and group are letters of the folder. No ages are released.",
         "two-microphones": "One utterance was recorded by two microphones: one is kept, the head's if it can be.",

@@ -196,6 +196,7 @@ CORPUS = Corpus(
     miniature=miniature,
     label="sex",
     epoch_share=0.25,
+    no_inputs={r"_mic2\.flac$": "the same utterance by the second microphone"},
     traps={
         "irregular-blanks": "speaker-info.txt is separated by irregular blanks, also after the header.",
         "two-word-accents": "Australian English and NewZealand English are two words.",

@@ -11,8 +11,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from pipelines import accounting, ingest
 from pipelines.corpora._base import Corpus, RecipeError, corpora
 from pipelines.schema import Tables, validate
+from pipelines.spool import Spool
 
 ATTRIBUTES = Path(__file__).parents[2] / "warehouse" / "vocabulary" / "attributes.csv"
 FEWER_SPEAKERS = {"tess": 2}  # the corpus itself has no more
@@ -88,6 +90,17 @@ def test_miniature_holds_traps(corpus: Corpus, miniatures):
     tables = corpus.scan(miniatures(corpus))
     assert tables.rejects.height or "trap" in inspect.getsource(inspect.getmodule(corpus.miniature))
     assert all(reason.strip() for reason in tables.rejects["reason"])
+
+
+@EVERY_CORPUS
+def test_every_audio_file_is_accounted_for(corpus: Corpus, miniatures, tmp_path):
+    """No audio of the miniature is passed over in silence, and every reason to set some aside is in use."""
+    root, audio = miniatures(corpus), Spool(accounting.FILE)
+    ingest._fingerprint(corpus, root, b"key", audio)
+    passed_over = pl.concat(accounting.unclaimed(audio.batches(), corpus.scan(root), tmp_path))
+    left, aside = accounting.set_aside(passed_over, corpus.no_inputs)
+    assert left["path"].to_list() == []
+    assert set(aside) == set(corpus.no_inputs.values())
 
 
 @EVERY_CORPUS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import tempfile
 import time
@@ -37,6 +38,7 @@ COLUMNS = (
 @click.option("--folder", type=click.Path(path_type=Path), help="for the runs; default: a temporary one")
 def main(kills: int, seed: int, numbers: tuple[int, ...], stages: tuple[str, ...], folder: Path | None) -> None:
     """Kill processes at random moments, run again, and compare with an undisturbed run."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # with all that it has started
     started = time.monotonic()
     weights = {stage: weight for stage, weight in kill.WEIGHTS.items() if not stages or stage in stages}
     outcomes: list[Outcome] = []

@@ -338,3 +338,25 @@ def test_a_second_run_from_the_command_line_is_refused_while_the_first_lives(ben
     os.kill(first.pid, signal.SIGKILL)
     first.end(kill.PATIENCE_S)
     resume(bench, "shards")
+
+
+def test_the_command_line_says_what_the_step_said() -> None:
+    import dagster as dg
+
+    from pipelines.cli import _failures
+
+    @dg.asset
+    def told() -> None:
+        try:
+            raise store.StoreError("/disk: No space left on device. Free space there") from OSError(28, "No space")
+        except store.StoreError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+
+    @dg.asset
+    def untold() -> None:
+        raise store.StoreError("/disk: No space left on device. Free space there") from OSError(28, "No space")
+
+    for asset in (told, untold):
+        ((step, message),) = _failures(dg.materialize([asset], raise_on_error=False))
+        assert step == asset.key.to_user_string()
+        assert message.endswith("/disk: No space left on device. Free space there")

@@ -306,14 +306,18 @@ def summarise(tars: Sequence[Path], written: int, out: Path) -> ShardReport:
 
 
 class _Words:
-    """Facts and captions of a corpus' utterances, which are put into a shard's rows when its turn comes."""
+    """Facts and captions of a corpus' utterances, which are put into a shard's rows when its turn comes.
+
+    Facts are read for each shard: a million lists of them take half a gibibyte.
+    """
 
     def __init__(self, captions: Path, rows: pl.DataFrame) -> None:
-        facts = pl.scan_parquet(captions / "facts.parquet").select("utt_id", "fact_hash", "facts")
+        self._facts = pl.scan_parquet(captions / "facts.parquet").select("utt_id", "fact_hash", "facts")
         texts = pl.scan_parquet(captions / "captions.parquet").select("fact_hash", "language", "k", "text")
-        self._facts = facts.join(rows.lazy().select("utt_id"), on="utt_id", how="semi").sort("utt_id").collect()
+        here = rows.lazy().select("utt_id")
+        sets = self._facts.join(here, on="utt_id", how="semi").select("fact_hash").unique().collect()
         self._texts = (
-            texts.join(self._facts.lazy().select("fact_hash").unique(), on="fact_hash", how="semi")
+            texts.join(sets.lazy(), on="fact_hash", how="semi")
             .sort("fact_hash", "language", "k")
             .group_by("fact_hash", maintain_order=True)
             .agg(pl.col("text").alias("captions"))
@@ -321,9 +325,9 @@ class _Words:
         )
 
     def put_into(self, unit: Shard) -> Shard:
-        ids, known = unit.rows["utt_id"], self._facts["utt_id"]  # both in order: a join with all facts takes far longer
-        told = self._facts[known.search_sorted(ids[0], "left") : known.search_sorted(ids[-1], "right")]
-        rows = unit.rows.join(told, on="utt_id", how="left", maintain_order="left")
+        first, last = (pl.lit(unit.rows["utt_id"][end]) for end in (0, -1))  # both tables are in the order of utt_id
+        facts = self._facts.filter(pl.col("utt_id").is_between(first, last)).collect()
+        rows = unit.rows.join(facts, on="utt_id", how="left", maintain_order="left")
         rows = rows.join(self._texts, on="fact_hash", how="left", maintain_order="left").drop("fact_hash")
         # copied: a list column that was joined is pickled with all texts of the corpus
         copies = {name: pl.Series(rows[name].to_list(), dtype=rows.schema[name]) for name in ("facts", "captions")}

@@ -17,6 +17,7 @@ import inspect
 import io
 import os
 import re
+import secrets
 import shutil
 import socket
 import tempfile
@@ -106,10 +107,10 @@ def write(target: Path, content: bytes) -> None:
 def whole(target: Path) -> Iterator[BinaryIO]:
     """A file to write to, which appears at ``target`` when the block ends without an error."""
     if not is_local(target):
-        with tempfile.NamedTemporaryFile(prefix="slap-") as scratch:
-            yield cast(BinaryIO, scratch)
-            scratch.flush()
-            _upload(target, Path(scratch.name))
+        with _scratch() as local:
+            with local.open("wb") as file:
+                yield file
+            _upload(target, local)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = draft(target)
@@ -235,9 +236,9 @@ def here(path: Path) -> Iterator[Path]:
     if is_local(path):
         yield path
         return
-    with tempfile.NamedTemporaryFile(prefix="slap-") as scratch:
-        fetch(path, Path(scratch.name))
-        yield Path(scratch.name)
+    with _scratch() as local:
+        fetch(path, local)
+        yield local
 
 
 def fetch(path: Path, target: Path) -> None:
@@ -331,7 +332,7 @@ def sweep(folder: Path, age: timedelta = ABANDONED_AFTER) -> int:
         age: from which an upload to an object store counts as abandoned.
     """
     if not is_local(folder):
-        return _sweep_uploads(folder, age) if _is_s3(folder) else 0
+        return sweep(_scratch_folder()) + (_sweep_uploads(folder, age) if _is_s3(folder) else 0)
     if not folder.is_dir():
         return 0
     left = [path for path in folder.rglob(".*.tmp") if abandoned(path.name)]
@@ -350,6 +351,22 @@ def _sweep_uploads(folder: Path, age: timedelta) -> int:
         for one in old:
             files.abort_mpu(bucket, one["Key"], one["UploadId"])
     return len(old)
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A local file for what goes to an object store or comes from it."""
+    folder = _scratch_folder()
+    folder.mkdir(mode=0o700, exist_ok=True)
+    local = draft(folder / secrets.token_hex(8))
+    try:
+        yield local
+    finally:
+        local.unlink(missing_ok=True)
+
+
+def _scratch_folder() -> Path:
+    return Path(tempfile.gettempdir()) / f"slap-{os.getuid()}"
 
 
 def _host() -> str:

@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import tempfile
 from datetime import timedelta
 from pathlib import Path
 
@@ -325,6 +326,29 @@ def test_uploads_of_killed_writers_are_given_up_when_they_are_old(s3: Store, fol
     assert len(uploads(s3)) == 2
     assert store.sweep(folder) == 1
     assert len(uploads(s3)) == 1
+
+
+def test_what_a_killed_process_had_fetched_or_was_to_send_is_removed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    store.write(folder / "file", CONTENT)
+    code = (
+        "import os, pickle, sys; from slap_model import store; folder = pickle.load(sys.stdin.buffer)\n"
+        "with store.here(folder / 'file') as here, store.whole(folder / 'other') as there:\n"
+        "    there.write(here.read_bytes()); there.flush(); os.kill(os.getpid(), 9)"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    killed = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(folder), env=environment)
+    assert killed.returncode == -9
+    left = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(left) == 2
+    assert all(path.stat().st_mode & 0o077 == 0 for path in {path.parent for path in left})
+    with store.here(folder / "file") as mine:
+        assert store.sweep(folder) == 2
+        assert mine.read_bytes() == CONTENT
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not store.exists(folder / "other")
 
 
 def test_no_secret_stands_in_what_is_pickled_or_shown(s3: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,10 +22,11 @@ from benchmark.task import load_tasks, load_transfers, transfer_tasks
 from benchmark.trace import TraceError, trace_score
 from pipelines import manifest as manifests
 from pipelines.shards import plan, write_shard
-from slap_model import config, train
+from slap_model import config, store, train
 from slap_model.manifest import Manifest
 from slap_model.model import Slap
 from slap_model.store import write
+from tests.s3 import Store
 
 NAME = "slap/ewa_db_parkinson.probe"
 OWNER = "Owner_Kovac"  # as an owner may call a file
@@ -294,6 +295,22 @@ def test_labels_and_audio_are_checked_with_the_id_key(warehouse: Path) -> None:
         con.execute("UPDATE facts SET parkinson = 'absent' WHERE utt_id = 'utt01'").fetchall()
     assert "- labels or audio are not those that were scored" in trace_score(warehouse, NAME, KEY)
     assert "- labels or audio are not those that were scored" in trace_score(warehouse, NAME, b"another key")
+
+
+def test_shards_and_manifest_on_an_object_store_are_followed(warehouse: Path, s3: Store) -> None:
+    hashes = json.loads((warehouse / "scores" / f"{NAME}.json").read_text())["hashes"]
+    here = scored(warehouse, NAME, hashes={**hashes, "data": data_hash(warehouse)})
+    large = store.place(f"{s3.bucket}/house")
+    for pattern in ("shards/*/*", "manifests/*", "captions/*.parquet"):
+        for file in warehouse.glob(pattern):
+            store.put(file, large / file.relative_to(warehouse))
+    s3.heal()
+    there = trace_score(warehouse, NAME, KEY, large)
+    assert there == here.replace("bytes against", "sizes against")
+    assert not [request for request in s3.requests if request.line.startswith("GET") and ".tar" in request.line]
+    tar = store.listing(large / "shards" / "ewa_db", "test-*.tar")[0]
+    store.write(tar, b"half")
+    assert f"1 are not those of their index, first {tar.name}" in trace_score(warehouse, NAME, KEY, large)
 
 
 def test_a_corpus_in_folds_is_followed_in_all_its_tars(warehouse: Path) -> None:

@@ -47,6 +47,7 @@ WHOLE_UP_TO = (
     64 * 2**20
 )  # bytes of a file that is read once into memory, so that hash and samples are of the same bytes
 BLOCK = 2**17  # samples of all channels that are decoded at once
+QUALITY = "HQ"  # of soxr
 PIECE = 2**14  # samples that are resampled at once
 SYNC_WORDS = 64  # that may look like a frame's begin in the last few of a FLAC; more are no sound, and take long
 SILENCE = 2.0 / 32768  # a recording whose samples span less than this, two steps of 16 bits, is silent
@@ -145,7 +146,7 @@ def resample(wave: Wave, rate: int, new_rate: int = RATE) -> Wave:
     """Resample mono samples from ``rate`` to ``new_rate`` Hz, float32 (soxr, high quality)."""
     if rate == new_rate:
         return wave
-    resampled: Wave = soxr.resample(wave, rate, new_rate, quality="HQ")
+    resampled: Wave = soxr.resample(wave, rate, new_rate, quality=QUALITY)
     return resampled
 
 
@@ -219,7 +220,7 @@ def _channel(frames: Frames, channel: int) -> Frames:
 
 def _stored(sound: _Sound, channel: int | None, meter: Meter) -> Iterator[Steps]:
     """What is stored of a sound, block by block, and measured on its way."""
-    stream = None if sound.rate == RATE else soxr.ResampleStream(sound.rate, RATE, 1, dtype="float32", quality="HQ")
+    stream = None if sound.rate == RATE else soxr.ResampleStream(sound.rate, RATE, 1, dtype="float32", quality=QUALITY)
     for block, last in _ending(_blocks(sound, channel)):
         meter.native(block.frames, block.mono, block.low, block.high)
         steps, beyond = _steps(_resampled(stream, block.mono, last) if stream else block.mono)
@@ -686,8 +687,9 @@ def _ffmpeg_blocks(av: Any, container: Any, rate: int, start_s: float, end_s: fl
         if (frame.layout.nb_channels, frame.sample_rate) != (channels, rate):
             raise AudioError("not audio or corrupt: channels or rate change in the middle")
         at = reached if frame.time is None else round(float(frame.time) * rate)
-        for part in packed.resample(frame):
-            samples = part.to_ndarray().reshape(-1, channels)
+        as_it_is = channels == 1 and frame.format.name in ("flt", "fltp")  # AAC of one channel: takes half as long
+        for part in [frame] if as_it_is else packed.resample(frame):
+            samples = np.frombuffer(part.planes[0], np.float32, part.samples * channels).reshape(-1, channels)
             reached = at + len(samples)
             begin = max(0, first - at)
             pieces.append(samples[begin : None if last is None else max(begin, last - at)])

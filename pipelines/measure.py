@@ -86,7 +86,7 @@ class Meter:
         """Take a block as it is stored: 16 kHz, 16 bit; and how many of its samples were clipped."""
         self.beyond += beyond
         content = np.ascontiguousarray(steps, dtype="<i2")
-        self._digest.update(content)
+        self._digest.update(content.data)
         self.stored_samples += len(content)
         wide = content.astype(np.float64)  # squares and their sums stay exact, whatever the order of summing
         self._energy += float(np.einsum("i,i->", wide, wide))
@@ -124,11 +124,10 @@ class Meter:
         from scipy.fft import rfft
 
         window, length = self._window, len(self._window)
-        if len(mono) < length:
-            mono = np.pad(mono, (0, length - len(mono)))
-        count = min(SPECTRA, len(mono) // length)
-        hop = len(mono) // count
-        frames = mono[: count * hop].reshape(count, hop)[:, :length]
+        whole = mono if len(mono) >= length else np.concatenate([mono, np.zeros(length - len(mono), mono.dtype)])
+        count = min(SPECTRA, len(whole) // length)
+        hop = len(whole) // count
+        frames = whole[: count * hop].reshape(count, hop)[:, :length]
         spectra = rfft(frames * (window / np.float32(scale)), axis=1)
         self._spectrum += np.square(spectra.view(np.float32)).sum(axis=0).reshape(-1, 2).sum(axis=1)
         self._spectra += count

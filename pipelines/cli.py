@@ -322,11 +322,13 @@ def embed(
 
     if (folder is None) == (not corpora and not all_corpora):
         raise click.UsageError("name a FOLDER, or corpora with --corpus NAME or --all-corpora")
-    warehouse = _settings(None).warehouse
+    settings = _settings(None)
+    warehouse = settings.warehouse
     with _said():
         model = collection.load_model(warehouse, folder_of_model)
         if folder is None:
-            tars = collection.embed_corpora(model, warehouse, corpora)
+            with _at_work(settings, "slap embed", (f"slap embed {os.getpid()}",)):  # nobody may withdraw meanwhile
+                tars = collection.embed_corpora(model, warehouse, corpora)
             said = f"{tars} shards are embedded"
         else:
             file = collection.collection_file(warehouse, name or folder.resolve().name)
@@ -528,9 +530,9 @@ def _at_work(settings: Settings, what: str, steps: tuple[str, ...] = ()) -> Iter
     with ExitStack() as stack:
         try:
             stack.enter_context(locks.held(settings.warehouse, what, steps))
+            leftovers.clear(settings)
         except (locks.InUseError, OSError) as error:
             raise click.ClickException(str(error)) from error
-        leftovers.clear(settings)
         yield
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -23,7 +22,7 @@ class Spool:
     def __init__(self, columns: Mapping[str, pl.DataType], batch: int = BATCH) -> None:
         self._columns, self._batch = dict(columns), batch
         self._rows: list[tuple[Any, ...]] = []
-        self._folder: tempfile.TemporaryDirectory[str] | None = None  # removed with this object
+        self._file: IO[bytes] | None = None  # without a name: gone with this process, however that ends
         self._writer: pq.ParquetWriter | None = None
         self.height = 0
 
@@ -36,7 +35,7 @@ class Spool:
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """The rows in frames of at most one batch; one empty frame where there are none. Nothing is added after."""
-        if self._folder is None:
+        if self._file is None:
             yield self._frame()
             return
         if self._writer is not None:
@@ -56,11 +55,6 @@ class Spool:
             other.height += batch.height
         return other
 
-    @property
-    def _file(self) -> Path:
-        assert self._folder is not None
-        return Path(self._folder.name, "rows.parquet")
-
     def _frame(self) -> pl.DataFrame:
         columns = zip(*self._rows, strict=True) if self._rows else ([] for _ in self._columns)
         series = [
@@ -76,7 +70,7 @@ class Spool:
     def _put(self, frame: pl.DataFrame) -> None:
         table = frame.to_arrow()
         if self._writer is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="slap-", ignore_cleanup_errors=True)
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed with this object
             self._writer = pq.ParquetWriter(self._file, table.schema, compression="zstd", compression_level=1)
         self._writer.write_table(table)
 

@@ -7,7 +7,8 @@ touched, and the command says which files there still hold the speaker.
 
 Tars without the person keep their bytes, those with the person are copied without it. Aggregates over a corpus of the
 person (scores) and what cannot be told to be somebody else's (vectors of utterances that no table knows any more) are
-removed, not mended: the next run makes them again, from the same code as ever. No run may be going on meanwhile.
+removed, not mended: the next run makes them again, from the same code as ever. No run goes on meanwhile: the
+command holds the lock of the whole warehouse (`pipelines.locks`).
 """
 
 from __future__ import annotations
@@ -471,16 +472,16 @@ class _Texts:
             if gone:
                 table = pq.read_table(file)
                 kept = table.filter(pc.is_in(table["text"], pa.array(sorted(self.texts), pa.string())))
-                pq.write_table(kept, _draft(file))
-                os.replace(_draft(file), file)
+                with store.whole(file) as written:
+                    pq.write_table(kept, written)
         if not self.whole:
             # A set of facts that nobody else has may point to the person, and so may what a language model said of it.
             sets = self.facts_kept.filter(pl.col("split") == "train")["facts"].unique().to_list()
             for file in strangers(self.folder, sets):
                 file.unlink()
             for file, frame in ((self.captions, self.captions_kept), (self.facts, self.facts_kept)):
-                frame.write_parquet(_draft(file))
-                os.replace(_draft(file), file)
+                with store.whole(file) as written:
+                    frame.write_parquet(written)
 
 
 def _renew_texts(settings: Settings) -> None:
@@ -679,8 +680,8 @@ def _remove_from_tables(settings: Settings, row: Withdrawal, hashed: Hash) -> No
         placed = pl.read_parquet(split)
         on_list = [one for one in placed["person_id"] if not refused.isdisjoint(withdrawals.hashes([one], hashed))]
         if on_list:
-            placed.filter(~pl.col("person_id").is_in(on_list)).write_parquet(_draft(split))
-            os.replace(_draft(split), split)
+            with store.whole(split) as written:
+                placed.filter(~pl.col("person_id").is_in(on_list)).write_parquet(written)
 
 
 def _rewrite_tables(tables: Path, card: dict[str, Any], fingerprint: str, gone: list[str]) -> None:
@@ -723,17 +724,13 @@ def _rebuild(settings: Settings) -> None:
         settings.meta_db.unlink(missing_ok=True)
 
 
-def _draft(path: Path) -> Path:
-    return path.with_name(f".{path.name}.tmp")
-
-
 def _clear_drafts(settings: Settings) -> None:
-    """Files, folders and uploads that killed runs left half-written."""
+    """Files, folders and uploads that killed runs left half-written, on whatever machine: nobody else is at work."""
     for large in (settings.shards_store, settings.embeddings):
         store.sweep(large, timedelta(0))
     for folder in (settings.tables / ".partial", settings.tables / ".previous"):
         shutil.rmtree(folder, ignore_errors=True)
-    for file in settings.warehouse.glob(f"{settings.meta_db.name}.*"):
+    for file in settings.warehouse.glob(f".{settings.meta_db.name}.*"):
         shutil.rmtree(file) if file.is_dir() else file.unlink()
     for name in ("tables", "captions", "shards", "manifests", "embeddings", "predictions", "scores", "reports"):
         for file in (settings.warehouse / name).rglob("*"):

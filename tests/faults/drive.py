@@ -7,9 +7,11 @@ functions as the assets.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmark.baselines import RandomVectors
 from pipelines import captions, embedding, ingest, leftovers, locks, shards, warehouse
@@ -65,6 +67,9 @@ STAGES: Mapping[str, Callable[[Settings], None]] = {
 }
 
 
+CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate"}  # audit events of Python
+
+
 def run(folder: Path, stages: Sequence[str] = ()) -> None:
     """Make the products of some stages, or of all, of the world in ``folder``."""
     settings = world.settings(folder)
@@ -75,12 +80,29 @@ def run(folder: Path, stages: Sequence[str] = ()) -> None:
             STAGES[stage](settings)
 
 
-def run_with_log(folder: Path, stages: Sequence[str], log: Path) -> None:
-    """The same, with what it says in a file."""
+def run_with_log(folder: Path, stages: Sequence[str], log: Path, die_before: int = 0) -> None:
+    """The same, with what it says in a file; it may kill itself before its n-th change of the warehouse's files."""
     said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(said, 1)
     os.dup2(said, 2)
+    if die_before:
+        _die_before(die_before, str(folder / "warehouse"))
     run(folder, stages)
+
+
+def _die_before(number: int, below: str) -> None:
+    """Die where Python is about to make, rename or remove a file, or to open one to write, for the n-th time."""
+    changes = 0
+
+    def hook(event: str, details: tuple[Any, ...]) -> None:
+        nonlocal changes
+        writes = event == "open" and details[2] & (os.O_WRONLY | os.O_RDWR)
+        if (writes or event in CHANGES) and str(details[0]).startswith(below):
+            changes += 1
+            if changes == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import shutil
@@ -21,6 +22,7 @@ from tests.faults.processes import children
 from tests.faults.world import Compared
 
 WORKER, PARENT, ALL, RUN_WORKER = "worker", "parent", "parent and workers", "Dagster's run worker"
+CHANGE = "parent, before each change of a file"
 CHAIN, DAGSTER = "all stages", "all stages, by Dagster"
 # Stage -> what can be killed there. Stages that take longer have more moments to be killed at, so they come more often.
 KINDS: Mapping[str, tuple[str, ...]] = {
@@ -97,7 +99,7 @@ class Running(Protocol):
 class Runner(Protocol):
     """A way to start runs."""
 
-    def start(self, folder: Path, stage: str) -> Running: ...
+    def start(self, folder: Path, stage: str, die_before: int = 0) -> Running: ...
 
 
 class Bench:
@@ -120,11 +122,11 @@ class Bench:
             self._undisturbed(stage, before)
             before = self.wanted[stage]
 
-    def start(self, stage: str) -> Running:
+    def start(self, stage: str, die_before: int = 0) -> Running:
         way = stage if stage in self._makers else CHAIN
         if way not in self._runners:
             self._runners[way] = self._makers[way]()
-        return self._runners[way].start(self.folder, stage)
+        return self._runners[way].start(self.folder, stage, die_before)
 
     def _undisturbed(self, stage: str, before: Path | None) -> None:
         """Run a stage once, and keep what it made and how long it took."""
@@ -163,10 +165,28 @@ class Bench:
             self._strike(case, outcome)
             if outcome.failure:
                 return outcome
-        outcome.compared = world.compare(self.warehouse, self.wanted[case.stage])
-        if world.is_sharded(self.wanted[case.stage]):
-            outcome.lost = world.lost(self.folder)
+        self._look(outcome)
         return outcome
+
+    def at_every_change(self, stage: str) -> Iterator[Outcome]:
+        """A case for each change of a file that the run itself makes: it dies just before, and is run again."""
+        for number in itertools.count(1):
+            self.reset(stage)
+            died = self.start(stage, die_before=number).end(PATIENCE_S)
+            if not died:
+                return  # it makes fewer changes than that
+            outcome = Outcome(Case(number, stage, CHANGE, ()), kills=1, resumed=1)
+            outcome.failure = self.start(stage).end(PATIENCE_S)
+            if not died.startswith(f"exit status {-signal.SIGKILL}"):
+                outcome.failure = died
+            self._look(outcome)
+            yield outcome
+
+    def _look(self, outcome: Outcome) -> None:
+        wanted = self.wanted[outcome.case.stage]
+        outcome.compared = world.compare(self.warehouse, wanted)
+        if world.is_sharded(wanted) and not outcome.failure:
+            outcome.lost = world.lost(self.folder)
 
     def _strike(self, case: Case, outcome: Outcome) -> None:
         if case.kind == WORKER:
@@ -233,10 +253,10 @@ class Forked:
         self._context = get_context("forkserver")
         self._context.set_forkserver_preload(["tests.faults.drive"])
 
-    def start(self, folder: Path, stage: str) -> ForkedRun:
+    def start(self, folder: Path, stage: str, die_before: int = 0) -> ForkedRun:
         stages = () if stage == CHAIN else (stage,)
         self._log.write_bytes(b"")
-        process = self._context.Process(target=drive.run_with_log, args=(folder, stages, self._log))
+        process = self._context.Process(target=drive.run_with_log, args=(folder, stages, self._log, die_before))
         process.start()
         return ForkedRun(process, self._log)
 

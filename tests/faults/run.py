@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from tests.faults import kill
+from tests.faults import drive, kill
 from tests.faults.kill import Outcome
 
 COLUMNS = (
@@ -35,8 +35,22 @@ COLUMNS = (
 @click.option("--seed", default=0, show_default=True)
 @click.option("--case", "numbers", type=int, multiple=True, help="only this case; may be repeated")
 @click.option("--stage", "stages", type=click.Choice(list(kill.WEIGHTS)), multiple=True, help="only this stage")
+@click.option(
+    "--changes",
+    type=click.Choice(list(drive.STAGES)),
+    multiple=True,
+    default=list(drive.STAGES),
+    help="die before each change of a file",
+)
 @click.option("--folder", type=click.Path(path_type=Path), help="for the runs; default: a temporary one")
-def main(kills: int, seed: int, numbers: tuple[int, ...], stages: tuple[str, ...], folder: Path | None) -> None:
+def main(
+    kills: int,
+    seed: int,
+    numbers: tuple[int, ...],
+    stages: tuple[str, ...],
+    changes: tuple[str, ...],
+    folder: Path | None,
+) -> None:
     """Kill processes at random moments, run again, and compare with an undisturbed run."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # with all that it has started
     started = time.monotonic()
@@ -49,6 +63,10 @@ def main(kills: int, seed: int, numbers: tuple[int, ...], stages: tuple[str, ...
             click.echo("\n".join(told(outcome)), err=outcome.good)
             if sum(done.kills for done in outcomes) >= kills and not numbers:
                 break
+        for stage in [stage for stage in changes if not numbers]:
+            for outcome in bench.at_every_change(stage):
+                outcomes.append(outcome)
+                click.echo("\n".join(told(outcome)), err=outcome.good)
     click.echo("\n".join(table(outcomes)))
     click.echo(f"seed {seed}, {len(outcomes)} cases, {time.monotonic() - started:.0f} s")
     sys.exit(0 if all(outcome.good for outcome in outcomes) else 1)
@@ -57,7 +75,7 @@ def main(kills: int, seed: int, numbers: tuple[int, ...], stages: tuple[str, ...
 def told(outcome: Outcome) -> list[str]:
     """A case, and what is wrong after it."""
     case, compared = outcome.case, outcome.compared
-    moments = ", ".join(f"{moment:.3f}" for moment in case.moments)
+    moments = ", ".join(f"{moment:.3f}" for moment in case.moments) or f"change {case.number}"
     lines = [f"case {case.number}: {case.kind} of {case.stage} killed at {moments}"]
     lines += [f"  {outcome.failure}"] if outcome.failure else []
     lines += [f"  lost: {name}" for name in outcome.lost]

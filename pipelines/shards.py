@@ -64,7 +64,7 @@ INDEX: Mapping[str, pl.DataType] = {
     "native_rate": pl.Int64(),  # Hz, before resampling
     "raw_sha256": pl.String(),
     "samples_sha256": pl.String(),  # of the samples as they are stored
-    "bandwidth": pl.Int64(),  # Hz, at the native rate
+    "bandwidth": pl.Float64(),  # Hz, at the native rate
     "clipping": pl.Float64(),  # share of native samples at full scale
     "level": pl.Float64(),  # dBFS
     "speech": pl.Float64(),  # share that a VAD calls speech

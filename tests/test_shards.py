@@ -176,6 +176,12 @@ def test_the_index_says_what_the_recordings_are_like(world: Path) -> None:
         assert row["raw_sha256"] == shards.file_sha256(raw)
 
 
+def test_half_of_an_odd_rate_is_a_bandwidth(world: Path) -> None:
+    soundfile.write(world / "raw" / "0.wav", np.random.default_rng(5).normal(0, 0.1, 22_255), 22_255)
+    make(world)
+    assert 11_127.5 in set(pl.read_parquet(world / "shards" / "index.parquet")["bandwidth"])
+
+
 def units(world: Path) -> list[shards.Shard]:
     rows = shards.rows_to_cut("toy", world / "meta.db", KEY)
     words = shards._Words(world / "captions", rows)

@@ -485,6 +485,8 @@ def _why(error: Exception) -> str | None:
     """What to do about an error of a driver, told by the names of its classes: none of them need be installed."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
     said = str(error).partition("\n")[0][:300]
+    if isinstance(error, OSError) and error.errno in NOT_WRITABLE:
+        return f"{error.strerror} where it passes this machine, {tempfile.gettempdir()}: free space, or set TMPDIR"
     if kinds & {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}:
         return "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE)"
     if "PermissionError" in kinds:

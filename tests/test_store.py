@@ -248,6 +248,12 @@ def test_an_error_that_stays_is_one_sentence_with_bucket_and_key(
     assert "\n" not in str(told.value)
 
 
+def test_a_full_disk_is_not_taken_for_the_stores_fault(folder: Path) -> None:
+    store.write(folder / "file", CONTENT)
+    with pytest.raises(StoreError, match=r"No space left on device where it passes this machine.*TMPDIR"):
+        store.fetch(folder / "file", Path("/dev/full"))
+
+
 def test_a_bucket_that_is_not_there_is_named(s3: Store) -> None:
     absent = store.place("s3://slap-absent-bucket/x")
     for ask in (

@@ -31,6 +31,8 @@ from pipelines.definitions import definitions
 from pipelines.schema import REJECT
 from pipelines.settings import PROJECT, Settings
 from pipelines.withdrawals import Withdrawal, WithdrawalError
+from slap_model import store
+from tests.s3 import Store
 
 KEY = "test key"
 HASHED = partial(ingest.keyed, KEY.encode())
@@ -198,6 +200,46 @@ def contents(warehouse: Path) -> dict[str, bytes]:
 
 def facts(warehouse: Path) -> list[tuple[Any, ...]]:
     return ask(warehouse, "FROM facts ORDER BY utt_id")
+
+
+def move_to(large: Path, warehouse: Path) -> None:
+    """What is large goes to an object store, as if the run had been told of it."""
+    for pattern in ("shards/*/*.tar", "shards/*/*-*.parquet", "manifests/*", "embeddings/*/*.parquet"):
+        for file in warehouse.glob(pattern):
+            store.put(file, large / file.relative_to(warehouse))
+    for pattern in ("captions/*.parquet", "checkpoints/*/step-*/*"):
+        for file in warehouse.glob(pattern):
+            store.copy(file, large / file.relative_to(warehouse))
+    note = json.loads((warehouse / "run.json").read_text())
+    (warehouse / "run.json").write_text(json.dumps({**note, "store": str(large), "id": "test"}))
+
+
+def test_a_withdrawal_from_an_object_store_ends_as_one_from_a_disk(
+    world: World, finished: World, s3: Store, tmp_path: Path
+) -> None:
+    apart, large = tmp_path / "apart", store.place(f"{s3.bucket}/house")
+    shutil.copytree(finished.warehouse, apart)
+    move_to(large, apart)
+    s3.heal()
+    for warehouse in (world.warehouse, apart):
+        result = slap(world, "voces", world.owner_id, "--yes", warehouse=warehouse)
+        assert result.exit_code == 0, result.output
+    assert f"{large}: earlier versions of objects, if the bucket keeps versions" in result.output
+    files = [file for depth in ("*/*", "*/*/*", "*/*/*/*") for file in store.listing(large, depth)]
+    left = {file.relative_to(large).as_posix(): store.content(file) for file in files}
+    assert left == {name: (world.warehouse / name).read_bytes() for name in left}
+    for kind in ("shards/voces/train-", "shards/popgen/", "captions/", "checkpoints/"):
+        assert any(name.startswith(kind) for name in left), kind
+    fetched = tmp_path / "fetched"
+    for name, content in left.items():
+        store.write(fetched / name, content)
+    assert not found_in(fetched, world)
+    local = [path for pattern in ("shards/*/*.tar", "embeddings/*/*.parquet") for path in world.warehouse.glob(pattern)]
+    assert {path.relative_to(world.warehouse).as_posix() for path in local} <= left.keys()
+    for name in ("index.parquet", "rejects.json", "sizes.json"):
+        one, other = (warehouse / "shards" / "voces" / name for warehouse in (world.warehouse, apart))
+        assert one.read_bytes() == other.read_bytes()
+    assert not (apart / "manifests").exists() or not any((apart / "manifests").iterdir())
 
 
 @pytest.mark.slow

@@ -251,8 +251,7 @@ class TrainingSet(Dataset[dict[str, Tensor]]):
             ) from error
         if lengths == "pad":
             return np.pad(wave, (0, samples - len(wave)))
-        # repeated from a random phase
-        return np.roll(np.resize(wave, samples), int(rng.integers(samples)))
+        return repeated(wave, samples, int(rng.integers(samples)))
 
     def _own_frames(self, samples: int) -> int:
         """Frames of a clip that keeps its length: a multiple of the bucket, so that a batch has few lengths."""
@@ -300,6 +299,18 @@ def collate(samples: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor | list[
         for name in ("waves", "noise")
     }
     return batch | {name: default_collate([s[name] for s in in_order]) for name in ("text", "facts", "denied", "used")}
+
+
+def repeated(wave: np.ndarray, samples: int, phase: int) -> np.ndarray:
+    """``[samples]``: the wave again and again, turned by ``phase``; as `numpy.roll` of `numpy.resize`, in one copy."""
+
+    def pieces(first: int, count: int) -> Iterator[np.ndarray]:
+        while count > 0:
+            piece = wave[first : first + count]
+            yield piece
+            first, count = 0, count - len(piece)
+
+    return np.concatenate([*pieces((samples - phase) % len(wave), phase), *pieces(0, samples - phase)])
 
 
 def of_grain(grain: str, said: np.ndarray, fact_set: np.ndarray) -> np.ndarray:

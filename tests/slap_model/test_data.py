@@ -11,7 +11,7 @@ import soundfile
 import torch
 
 from slap_model import config, store
-from slap_model.data import NEAR, Batches, Flac, TrainingSet, collate, of_grain
+from slap_model.data import NEAR, Batches, Flac, TrainingSet, collate, of_grain, repeated
 from slap_model.manifest import Manifest, ManifestError
 from slap_model.model import Slap
 from tests.perf import rows
@@ -113,6 +113,13 @@ def test_grain_of_captions(grain: str, kept: list[bool]) -> None:
     """Four captions of one set of facts, two of another."""
     said, fact_set = np.array([1, 3, 2, 3, 2, 2], dtype=np.int32), np.array([0, 0, 0, 0, 1, 1])
     assert of_grain(grain, said, fact_set).tolist() == kept
+
+
+@pytest.mark.parametrize("length", [1, 7, 99, 100])
+def test_a_repeated_clip_is_turned_by_its_phase(length: int) -> None:
+    wave = np.arange(1, length + 1, dtype=np.int16)
+    for phase in range(100):
+        np.testing.assert_array_equal(repeated(wave, 100, phase), np.roll(np.resize(wave, 100), phase))
 
 
 # --- what is decoded --------------------------------------------------------------------------------------------

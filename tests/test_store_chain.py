@@ -153,6 +153,7 @@ def build(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 def test_all_is_as_on_a_disk(build, s3: Store, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     here = build("here")
     there = build("there", store.place(f"{s3.bucket}/warehouse"))
+    read = [request for request in s3.requests if request.line.startswith("GET") and ".tar" in request.line]
     ours, theirs = here.content(), there.content()
     assert sorted(ours) == sorted(theirs)
     assert [name for name in ours if ours[name] != theirs[name]] == []
@@ -165,7 +166,6 @@ def test_all_is_as_on_a_disk(build, s3: Store, tmp_path: Path) -> None:  # type:
         assert one.read_bytes() == other.read_bytes()
     assert not list(there.warehouse.glob("shards/*/*.tar"))
 
-    read = [request for request in s3.requests if request.line.startswith("GET") and ".tar" in request.line]
     ranged = [request for request in read if request.range]
     assert len(ranged) == 2 * STEPS * 8  # a clip each: for the statistics of the input, and to train
     assert len(read) - len(ranged) == 4  # tars that are fetched once each to embed them

@@ -179,7 +179,8 @@ def _counts(values: Iterable[object]) -> str:
 
 
 def _line(*parts: str) -> str:
-    text = "; ".join(parts)
+    """One line of the terminal, whatever is in a file's name."""
+    text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in "; ".join(parts))
     return text if len(text) <= WIDTH else f"{text[: WIDTH - 3]}..."
 
 

@@ -235,8 +235,9 @@ def _write(corpus: str, tables: Tables, folder: Path, leaving: Sequence[str], ke
     for name in TABLES:
         kept: Iterator[pl.DataFrame] = (keep(name, batch) for batch in tables.batches(name))
         if name == "reject":
+            reason = "symbolic link out of the corpus folder, not followed"
             links = pl.DataFrame(
-                [(corpus, link, "symbolic link out of the corpus folder, not followed") for link in leaving],
+                [(corpus, _base.printable(link), reason) for link in leaving],
                 schema=dict(schema.REJECT),
                 orient="row",
             )
@@ -285,7 +286,7 @@ def _fingerprint(corpus: Corpus, root: Path, key: bytes, audio: Spool) -> tuple[
         if leaves:
             leaving.append(path)
         elif accounting.is_audio(path):
-            audio.add((path.encode(errors="surrogateescape").decode(errors="replace"),))
+            audio.add((_base.printable(path),))
     return digest.hexdigest(), leaving
 
 

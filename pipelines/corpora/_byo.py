@@ -60,11 +60,13 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipelines.corpora import _corpus_toml
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Role, Rows, recipes
 from pipelines.corpora._corpus_toml import OF_SPEAKER, CorpusToml
-from pipelines.corpora._read import Row, cell, fold, number, paths_below, read_table
+from pipelines.corpora._read import MOST_COLUMNS, Row, cell, fold, header_line, number, paths_below, read_table
 from pipelines.corpora._vocabulary import (
     AGE_RANGE,
     Attribute,
@@ -82,6 +84,7 @@ if TYPE_CHECKING:
 
 TABLES = ("metadata.csv", "metadata.tsv", "metadata.xlsx", "metadata.parquet")
 AUDIO = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aiff", ".sph")
+MOST_ROWS = 5_000_000  # of a Parquet table, whose bytes say little of its size
 NAME = re.compile(r"[a-z][a-z0-9_]*")  # of a cohort: becomes the name of assets and folders
 SELF_REPORTED = frozenset(
     {"phq9", "phq8", "gad7", "ais", "mfi_general", "psqi", "bdi2", "sds", "pcl_c", "vhi", "vhi10", "rsi"}
@@ -311,8 +314,14 @@ def read_names_and_rows(path: Path, encoding: str) -> tuple[list[str], list[Row]
     """The folded column names and the rows of a table in one of the four formats."""
     if path.suffix == ".parquet":
         try:
+            found = pq.read_metadata(path)
+            if found.num_rows > MOST_ROWS or found.num_columns > MOST_COLUMNS:
+                raise RecipeError(
+                    f"{path}: has {found.num_rows} rows and {found.num_columns} columns, and no table of more than "
+                    f"{MOST_ROWS} rows or {MOST_COLUMNS} columns is read"
+                )
             frame = pl.read_parquet(path)
-        except (pl.exceptions.PolarsError, OSError) as error:
+        except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
             raise RecipeError(f"{path}: cannot be read as Parquet: {error}") from error
         rows: list[Row] = []
         for line, cells in enumerate(frame.iter_rows(named=True), start=1):
@@ -332,16 +341,30 @@ def read_cohort_table(root: Path) -> Table:
     if not rows:
         raise RecipeError(f"{path}: holds no rows")
     own = _columns(path, names, toml)
+    _check_decoded(path, rows, own, toml)
     renamed = [{ours: row.get(name) for ours, name in own.items()} | {"_row": row["_row"]} for row in rows]
     return Table(path, toml, renamed, own, tuple(name for name in names if name in toml.ignore))
+
+
+def _check_decoded(table: Path, rows: Sequence[Row], own: Mapping[str, str], toml: CorpusToml) -> None:
+    """Complain about bytes that are no text: two people may become one where a letter is lost."""
+    wrong = [
+        f"row {row['_row']}, column {name}: {row.get(name)!r} is not text in {toml.encoding.removesuffix('-sig')}"
+        for row in rows
+        for name in own.values()
+        if "\ufffd" in (row.get(name) or "")
+    ]
+    if wrong:
+        raise RecipeError(
+            _listed(table, wrong) + f'; say the right one in [corpus] of {toml.path.name}: encoding = "cp1252"'
+        )
 
 
 def _separator(table: Path, encoding: str) -> str:
     """Comma, semicolon or tab: whichever the header line has most of."""
     if table.suffix != ".csv":
         return "\t" if table.suffix == ".tsv" else ","
-    with table.open(encoding=encoding, errors="replace") as file:
-        header = file.readline()
+    header = header_line(table, encoding)
     return max(",;\t", key=header.count)
 
 
@@ -440,9 +463,11 @@ class _Reader:
         path = PurePosixPath((row["path"] or "").replace("\\", "/"))
         if row["path"] is None or row["speaker"] is None:
             self.rows.reject(where, "no path" if row["path"] is None else "no speaker")
-        elif path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+        elif not path.parts:
+            self.rows.reject(where, "no audio at this path")
+        elif path.is_absolute() or ".." in path.parts or path.parts[0][1:2] == ":":  # C:
             self.rows.reject(where, "the path leaves the corpus folder: write it relative to the folder")
-        elif not (self.root / path).is_file():
+        elif not _is_file(self.root / path):
             self.rows.reject(where, "no audio at this path")
         elif not (self.root / path).resolve().is_relative_to(self.root.resolve()):
             self.rows.reject(
@@ -602,6 +627,13 @@ class _Reader:
         own = self.table.own[column]
         where = column if own == column else f"{own} ({column})"
         self.wrong.setdefault(f"column {where}: {row.get(column) or ''!r} {what}", []).append(row["_row"] or "")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, a folder that may not be entered
+        return False
 
 
 def _source(attribute: Attribute) -> str:

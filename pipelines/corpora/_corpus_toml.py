@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pipelines.corpora._base import Access, Licence, RecipeError
-from pipelines.corpora._read import fold
+from pipelines.corpora._read import fold, text_of
 from pipelines.corpora._vocabulary import attributes, instruments, language, meanings, nearest, words
 from pipelines.schema import SOURCES, SPEECH_TASKS, SPLITS
 
@@ -147,8 +147,8 @@ def read(folder: Path, *, complete: bool) -> CorpusToml:
             raise RecipeError(f"{path} not found: `slap new-cohort {folder}` writes one to fill in")
         return CorpusToml(path)
     try:
-        toml = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        toml = tomllib.loads(text_of(path, errors="strict"))
+    except (ValueError, OSError, RecursionError) as error:  # ValueError: a number of 5,000 digits as well
         raise RecipeError(f"{path}: not TOML: {error}") from error
     _allow(path, "table", toml, TABLES)
     for part in (toml, toml.get("words", {})):

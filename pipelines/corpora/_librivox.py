@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.corpora._base import RecipeError, Rows
+from pipelines.corpora._read import text_of
 
 if TYPE_CHECKING:
     from pipelines.voices import Voice, Voices
@@ -122,7 +123,7 @@ def _readers(path: Path, where: str, rows: Rows) -> dict[str, Reader]:
     """
     readers = {}
     tabbed = path.suffix.casefold() == ".tsv"
-    for number, line in enumerate(path.read_text("utf-8-sig", errors="replace").splitlines(), start=1):
+    for number, line in enumerate(text_of(path).splitlines(), start=1):
         if not line.strip() or line.startswith(";") or (tabbed and number == 1):
             continue
         fields = [field.strip() for field in (line.split("\t") if tabbed else line.split("|", 4))]

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
-from pipelines.corpora._read import cell, fold, folders, number, visible
+from pipelines.corpora._read import cell, fold, folders, json_of, number, visible
 from pipelines.schema import Tables
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def scan(root: Path) -> Tables:
 
 def _metadata(table: Path) -> dict[str, Mapping[str, object]]:
     try:
-        people = json.loads(table.read_text("utf-8-sig"))
+        people = json_of(table)
         return {str(owner_id): dict(person) for owner_id, person in people.items()}
     except (ValueError, TypeError, AttributeError) as error:
         raise RecipeError(f"{table}: not a JSON object of speakers: {error}") from error

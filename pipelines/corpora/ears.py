@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.corpora._acted import as_acted
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
-from pipelines.corpora._read import cell, folders, visible
+from pipelines.corpora._read import cell, folders, json_of, visible
 from pipelines.schema import Tables
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _speakers(home: Path) -> list[Path]:
 
 def _people(table: Path) -> dict[str, Mapping[str, object]]:
     try:
-        people = json.loads(table.read_text("utf-8-sig"))
+        people = json_of(table)
         return {str(owner_id): dict(person) for owner_id, person in people.items()}
     except (ValueError, TypeError, AttributeError) as error:
         raise RecipeError(f"{table}: not a JSON object of speakers: {error}") from error

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
-from pipelines.corpora._read import number
+from pipelines.corpora._read import number, text_of
 from pipelines.schema import Tables
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _sds(folder: Path, root: Path, rows: Rows) -> float | None:
 def _first_number(path: Path) -> float | None:
     if not path.is_file():
         return None
-    return number(path.read_text(encoding="utf-8-sig", errors="replace").partition("\n")[0])
+    return number(text_of(path).partition("\n")[0])
 
 
 # --- the miniature --------------------------------------------------------------------------------------------

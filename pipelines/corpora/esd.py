@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.corpora._acted import as_acted, observe_acted
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
-from pipelines.corpora._read import folders, visible
+from pipelines.corpora._read import folders, text_of, visible
 from pipelines.schema import Tables
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _sexes(home: Path) -> dict[str, str]:
     """Speaker -> sex, as ReadMe.txt says, or as it said in the copy that this recipe was written from."""
     listed = {f"{n:04}": "Female" if f"{n:04}" in WOMEN else "Male" for n in range(1, 21)}
     for path in sorted(home.glob("[Rr]ead[Mm]e.txt")):
-        text = path.read_text("utf-8-sig", errors="replace")
+        text = text_of(path)
         listed |= {line["speaker"]: line["sex"] for line in README_LINE.finditer(text)}
     return listed
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
-from pipelines.corpora._read import cell, visible
+from pipelines.corpora._read import cell, text_of, visible
 from pipelines.schema import Tables
 
 if TYPE_CHECKING:
@@ -86,10 +86,10 @@ def _home(root: Path) -> Path:
 def _people(path: Path) -> dict[str, dict[str, object]]:
     """The dictionary of ``metadata.py``, read as a literal: another's code is not run."""
     try:
-        for statement in ast.parse(path.read_text("utf-8-sig")).body:
+        for statement in ast.parse(text_of(path, errors="strict")).body:
             if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Dict):
                 return {str(name): dict(person) for name, person in ast.literal_eval(statement.value).items()}
-    except (SyntaxError, ValueError, TypeError) as error:
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:  # the last two: nested
         raise RecipeError(f"{path}: not a plain dictionary of speakers: {error}") from error
     raise RecipeError(f"{path}: holds no dictionary of speakers")
 

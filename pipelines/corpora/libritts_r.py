@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.corpora import _librivox
 from pipelines.corpora._base import Corpus, Licence, Rows
+from pipelines.corpora._read import text_of
 from pipelines.schema import Tables
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def _failed(root: Path) -> dict[str, str]:
     found = {}
     depths = ("", "*/", "*/*/")  # in the corpus' folder, beside it, or in a folder of their own
     for path in sorted(path for depth in depths for path in root.glob(depth + FAILED)):
-        for line in path.read_text("utf-8-sig", errors="replace").splitlines():
+        for line in text_of(path).splitlines():
             if line.strip():
                 found[PurePosixPath(line.strip()).stem] = f"restoration may have failed ({path.name})"
     return found

@@ -46,7 +46,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
-from pipelines.corpora._read import cell, fold
+from pipelines.corpora._read import cell, fold, text_of
 from pipelines.schema import Tables
 
 if TYPE_CHECKING:
@@ -145,8 +145,8 @@ class _Reader:
         """Add the speaker and the files of one JSON."""
         where = path.relative_to(self.root).as_posix()
         try:
-            card: Any = json.loads(path.read_text(encoding="utf-8-sig"))
-        except ValueError as error:
+            card: Any = json.loads(text_of(path, errors="strict"))
+        except (ValueError, RecursionError) as error:
             self.rows.reject(where, f"not JSON: {error}")
             return
         absent = [key for key in ("Contributor ID", "Files") if not isinstance(card, dict) or key not in card]

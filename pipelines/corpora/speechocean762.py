@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
-from pipelines.corpora._read import cell, number
+from pipelines.corpora._read import cell, number, text_of
 from pipelines.schema import Tables
 
 if TYPE_CHECKING:
@@ -120,9 +120,9 @@ def _fluency(path: Path) -> dict[str, float]:
     if not path.is_file():
         return {}
     try:
-        scores = json.loads(path.read_text("utf-8"))
+        scores = json.loads(text_of(path, errors="strict"))
         return {key: float(score["fluency"]) for key, score in scores.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RecipeError(f"{path}: not the owners' scores, copy it again or remove it: {error!r}") from error
 
 

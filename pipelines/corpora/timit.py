@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
-from pipelines.corpora._read import full_years
+from pipelines.corpora._read import full_years, text_of
 from pipelines.schema import Tables
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _people(root: Path, rows: Rows) -> dict[str, _Speaker]:
     if not tables:
         return {}
     people: dict[str, _Speaker] = {}
-    for number, line in enumerate(tables[0].read_text("utf-8-sig", errors="replace").splitlines(), start=1):
+    for number, line in enumerate(text_of(tables[0]).splitlines(), start=1):
         if not line.strip() or line.startswith(";"):
             continue
         place = f"{tables[0].relative_to(root).as_posix()}:{number}"

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
+from pipelines.corpora._read import text_of
 from pipelines.schema import Tables
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def _has_frames(path: Path) -> bool:
 
 
 def _prompt(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8-sig", errors="replace").strip() if path.is_file() else None
+    return text_of(path).strip() if path.is_file() else None
 
 
 def _speech_task(prompt: str | None) -> str | None:

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
-from pipelines.corpora._read import cell, fold, folders, number
+from pipelines.corpora._read import cell, fold, folders, number, text_of
 from pipelines.schema import Tables
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _layout(root: Path, rows: Rows) -> tuple[Path, Path]:
 
 
 def _people(table: Path, root: Path, rows: Rows) -> dict[str, _Speaker]:
-    lines = table.read_text(encoding="utf-8-sig", errors="replace").splitlines() or [""]
+    lines = text_of(table).splitlines() or [""]
     names = fold(lines[0]).split()
     absent = [name for name in COLUMNS if name not in names]
     if absent or tuple(names[:4]) != COLUMNS:

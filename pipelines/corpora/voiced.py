@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
-from pipelines.corpora._read import cell, fold, number
+from pipelines.corpora._read import cell, fold, number, text_of
 from pipelines.schema import Tables
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _add(owner_id: str, audio: str, info_file: Path, place: str, rows: Rows) -> 
 def _info(path: Path) -> dict[str, str | None]:
     """Folded key without its colon -> value; lines that are not "Key:<TAB>value" are passed over."""
     found: dict[str, str | None] = {}
-    for line in path.read_text("utf-8-sig", errors="replace").splitlines():
+    for line in text_of(path).splitlines():
         key, _, value = line.strip().partition("\t" if "\t" in line.strip() else ":")
         if key:
             found.setdefault(fold(key.strip().rstrip(":")), cell(value))

@@ -3,10 +3,10 @@
     python -m tests.hostile.run --mutants 10000 --seed 0
     python -m tests.hostile.run --only 0-4711 --save /tmp
 
-Every mutant goes through `pipelines.audio.convert` inside a worker of `pipelines.scale`. Well is: it was converted, or
-refused by an `AudioError`, or its worker died or reached the time limit and it was refused for that. Not well, and exit
-status 1: another exception, a worker above `BOUND`, a file that was not there before. While `convert` works, the
-process may not write to any file: the kernel refuses (RLIMIT_FSIZE).
+Every mutant, and every recording of `special`, goes through `pipelines.audio.convert` inside a worker of
+`pipelines.scale`. Well is: it was converted, or refused by an `AudioError`, or its worker died or reached the time
+limit and it was refused for that. Not well, and exit status 1: another exception, a worker above `BOUND`, a file that
+was not there before. While `convert` works, no file may grow: the kernel refuses (RLIMIT_FSIZE).
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ from pathlib import Path
 
 from pipelines import audio, scale
 from pipelines.guard import Note
+from tests.hostile import special
 from tests.hostile.mutate import FORMATS, Mutant, mutant
 
 BOUND = 2**30  # bytes of memory that one worker may hold at its peak
 PER_UNIT = 50
-TIMEOUT_S = 20.0  # for one mutant, unless SLAP_FILE_TIMEOUT says another; the sound recordings last 0.4 s
+TIMEOUT_S = 60.0  # for one recording, unless SLAP_FILE_TIMEOUT says another
 
 CONVERTED, REJECTED, ERROR, DIED, LATE = "converted", "rejected", "unexpected error", "worker died", "too late"
 OUTCOMES = (CONVERTED, REJECTED, ERROR, DIED, LATE)
@@ -57,14 +58,28 @@ def work(unit: Unit, note: Note) -> list[Outcome]:
     for item, number in enumerate(numbers):
         made = mutant(number, seed)
         if item in note.refused:
-            reason = note.refused[item].reason
-            outcome = DIED if "crash" in reason or "ended" in reason else LATE
-            done.append(Outcome(made.id, made.format, outcome, reason, 0.0, 0))
+            done.append(_ended(made.id, made.format, note.refused[item].reason))
             continue
         path = put(made, scratch / str(os.getpid()))
         note(item)
         done.append(convert(path, made.id, made.format))
     return done
+
+
+def work_special(unit: tuple[str, Path], note: Note) -> Outcome:
+    """Make and convert one recording of `special`, in a worker."""
+    name, scratch = unit
+    if note.refused:
+        return _ended(name, "special", note.refused[0].reason)
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        path = special.put(name, Path(folder))
+        note(0)
+        return convert(path, name, "special")
+
+
+def _ended(id: str, format: str, reason: str) -> Outcome:
+    """Of what ended its worker."""
+    return Outcome(id, format, DIED if "crash" in reason or "ended" in reason else LATE, reason, 0.0, 0)
 
 
 def put(made: Mutant, folder: Path) -> Path:
@@ -127,6 +142,13 @@ def tried(numbers: Sequence[int], seed: int, scratch: Path, workers: int | None 
         yield from outcomes
 
 
+def tried_special(names: Sequence[str], scratch: Path, workers: int | None = None) -> list[Outcome]:
+    """The outcomes of the recordings of `special` of those names."""
+    os.environ.setdefault("SLAP_FILE_TIMEOUT", str(TIMEOUT_S))
+    units = ((name, scratch) for name in names)
+    return list(scale.run(work_special, units, total=len(names), label="special", workers=workers))
+
+
 def not_well(outcomes: Iterable[Outcome]) -> list[str]:
     """Each mutant that did more than be converted or refused, in a line."""
     return [
@@ -185,14 +207,19 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="slap-hostile-") as folder:
         there = Path(folder, "here")
         outcomes = list(tried(numbers, seed, there, asked.workers))
+        built = [] if asked.only else tried_special([*special.BYTES, *special.FILES], Path(folder), asked.workers)
         strange = [path for path in Path(folder).rglob("*") if path.is_file() and path.name not in NAMES]
     print("\n".join(table(outcomes)))
     if asked.only:
         print(outcomes[0])
-    bad = not_well(outcomes) + [f"a file that nobody asked for: {path.name}" for path in strange]
+    for one in built:
+        print(f"{one.id}: {one.outcome} {one.reason}, {one.seconds:.1f} s, {one.peak >> 20} MiB")
+    bad = not_well([*outcomes, *built]) + [f"a file that nobody asked for: {path.name}" for path in strange]
     print("\n".join(bad))
     took = time.monotonic() - started
-    print(f"{len(outcomes)} mutants in {took:.0f} s, seed {seed}: {len(bad)} not well")
+    print(
+        f"{len(outcomes)} mutants and {len(built)} built recordings in {took:.0f} s, seed {seed}: {len(bad)} not well"
+    )
     return 1 if bad else 0
 
 

@@ -1,0 +1,180 @@
+"""File names of every kind, from the raw folder to the shards and back: nothing is lost, no line is broken."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import os
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import polars as pl
+import pytest
+import soundfile
+from click.testing import CliRunner
+
+from pipelines import captions, cohort, ingest, shards, warehouse
+from pipelines.cli import main
+from pipelines.corpora._base import Rows, corpora
+from pipelines.settings import PROJECT
+from tests.hostile.test_tables import TOML
+
+NAMES = (
+    "plain",
+    "new\nline",
+    "carriage\rreturn",
+    "tab\tbed",
+    'double"quote',
+    "single'quote'; DROP TABLE utterance; --",
+    "-rf",
+    "--help",
+    "$(touch hacked)`touch hacked`",
+    "%n%s{0}{name}",
+    "percent%2e%2e%2fescape",
+    "a;b,c|d&e",
+    "ends blank ",
+    "trailing.dots...",
+    "hash#0.000-1.000",
+    "colon:here",
+    "glob*?[a-z]",
+    "escape\x1b[31m\x07\x7f",
+    "line\u2028separator\u2029\x85",
+    "zero\u200bwidth\ufeff",
+    "\u202egnp.exe",
+    "تسجيل صوتي",
+    "आवाज़ की रिकॉर्डिंग",
+    "录音",
+    "녹음",
+    "запись",
+    "ηχογράφηση",
+    "הקלטה",
+    "บันทึกเสียง",
+    "ኣማርኛ",
+    "😀👩‍👩‍👧‍👦🏳️‍🌈",
+    "e\u0301 combining",
+    "\u00e9 composed",
+    "z̸̢̛̗a̴͉͝l̷͇̈g̸̣̈́o̷̱̎",
+    "\U000e0041tag",
+    "\uffff\U0010ffff",
+    "UPPER",
+    "upper",
+    "n" * 251,
+    "CON",
+    "..hidden",
+)
+
+
+@pytest.fixture
+def clinic(tmp_path: Path) -> Path:
+    """A cohort of one recording a name, and one whose name is no UTF-8 and so stands in no table."""
+    folder = tmp_path / "raw" / "clinic"
+    folder.mkdir(parents=True)
+    (folder / "corpus.toml").write_text(TOML)
+    rng = np.random.default_rng(0)
+    with (folder / "metadata.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, quoting=csv.QUOTE_ALL)
+        table.writerow(["speaker", "path", "sex", "device"])
+        for number, name in enumerate(NAMES):
+            soundfile.write(folder / f"{name}.wav", rng.normal(0, 0.1, 3_200), 16_000)
+            table.writerow([f"{number} {name[:40]}", f"{name}.wav", ("F", "M")[number % 2], name])
+    (folder / os.fsdecode(b"bytes\xff\xfe.wav")).write_bytes(b"RIFF")
+    (folder / os.fsdecode(b"link\xff\n.wav")).symlink_to("/etc/hostname")
+    return folder
+
+
+@pytest.fixture
+def said() -> Iterator[list[str]]:
+    """What is logged meanwhile."""
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger().addHandler(handler)
+    yield lines
+    logging.getLogger().removeHandler(handler)
+
+
+def names_of(folder: Path) -> set[str]:
+    return {f"{name}.wav" for name in NAMES}
+
+
+def test_nothing_is_lost_from_the_folder_to_the_shards(clinic: Path, tmp_path: Path, said: list[str]) -> None:
+    out, corpus = tmp_path / "out", corpora(tmp_path / "raw")["clinic"]
+    done = ingest.ingest(corpus, clinic, out / "tables", b"key")
+    assert (done.reason, done.utterances) == ("", len(NAMES))
+    rejects = pl.read_parquet(out / "tables/clinic/reject.parquet")
+    assert {path for path in rejects["path"] if "\\udcff" in path} == {"bytes\\udcff\\udcfe.wav", "link\\udcff\n.wav"}
+    warehouse.build(
+        out / "tables",
+        out / "meta.db",
+        corpora=["clinic"],
+        vocabulary=PROJECT / "warehouse" / "vocabulary",
+        sql=PROJECT / "warehouse" / "sql",
+        scores=out / "scores",
+        shards=out / "shards",
+    )
+    captions.build(out / "meta.db", out / "captions", corpora=["clinic"], k=1, seed=0)
+    made = shards.shard_corpus(corpus, clinic, out / "meta.db", out / "captions", out / "shards/clinic", b"key")
+    assert (made.utterances, made.rejects.height) == (len(NAMES), 0)
+    assert not list(out.rglob("*hacked*")) and not (PROJECT / "hacked").exists()
+    with duckdb.connect(str(out / "meta.db"), read_only=True) as connection:
+        stored = connection.execute("SELECT path, device, utt_id FROM utterance").fetchall()
+    assert {path for path, _, _ in stored} == names_of(clinic)
+    assert {device for _, device, _ in stored} == {name.strip() for name in NAMES}
+    index = pl.read_parquet(out / "shards/clinic/index.parquet")
+    assert set(index["utt_id"]) == {utt_id for _, _, utt_id in stored}
+    inside: list[str] = []
+    for tar in (out / "shards/clinic").glob("*.tar"):
+        with tarfile.open(tar) as archive:
+            inside += archive.getnames()
+    assert sorted(inside) == sorted(f"{utt}.{kind}" for utt in index["utt_id"] for kind in ("flac", "json"))
+    assert not [line for line in said if "\n" in line]
+
+
+def test_what_cannot_be_read_is_a_reject_under_its_own_name(clinic: Path, tmp_path: Path) -> None:
+    for name in NAMES:
+        (clinic / f"{name}.wav").write_bytes(b"RIFF and no more")
+    out, corpus = tmp_path / "out", corpora(tmp_path / "raw")["clinic"]
+    ingest.ingest(corpus, clinic, out / "tables", b"key")
+    warehouse.build(
+        out / "tables",
+        out / "meta.db",
+        corpora=["clinic"],
+        vocabulary=PROJECT / "warehouse" / "vocabulary",
+        sql=PROJECT / "warehouse" / "sql",
+        scores=out / "scores",
+        shards=out / "shards",
+    )
+    captions.build(out / "meta.db", out / "captions", corpora=["clinic"], k=1, seed=0)
+    made = shards.shard_corpus(corpus, clinic, out / "meta.db", out / "captions", out / "shards/clinic", b"key")
+    assert set(made.rejects["path"]) == names_of(clinic)
+    rejects = json.loads((out / "shards/clinic/rejects.json").read_text())
+    assert {reject["path"] for reject in rejects} == names_of(clinic)
+    assert len(rejects) == len(NAMES)
+
+
+def test_slap_check_breaks_no_line(clinic: Path) -> None:
+    """What it prints of names stays in its line, and moves no cursor."""
+    (clinic / "0 no\nrow\x1b[2J\u202e.wav").touch()
+    result = CliRunner().invoke(main, ["check", str(clinic)])
+    assert result.exit_code == 0, result.output
+    assert len(result.output.splitlines()) < 30
+    assert all(line.isprintable() for line in result.output.split("\n"))
+    assert cohort.check(clinic)
+
+
+def test_names_that_are_no_utf8_are_rejects_of_any_recipe() -> None:
+    rows = Rows("any")
+    speaker = rows.speaker("a\udcff")
+    utterance = rows.utterance("b\udcff/c.wav", speaker, language="en")
+    rows.observe(speaker, "depression", "present", source="owner", utt_id=utterance)
+    rows.observe(speaker, "depression", "present", source="owner")
+    rows.utterance("c.wav", speaker, language="en")
+    tables = rows.tables()
+    assert tables.speakers["speaker_id"].to_list() == ["any:a\\udcff"]
+    assert tables.utterances["path"].to_list() == ["c.wav"]
+    assert tables.observations.height == 1
+    assert tables.rejects.rows() == [("any", "b\\udcff/c.wav", "the file's name is not UTF-8: rename it")]

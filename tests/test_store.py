@@ -364,7 +364,11 @@ def test_no_secret_stands_in_what_is_pickled_or_shown(s3: Store, monkeypatch: py
     assert "hunter2" not in repr(folder) + str(folder)
 
 
-def test_buckets_are_made_by_the_fixture(s3: Store) -> None:
+def test_a_whole_bucket_may_be_the_folder(s3: Store) -> None:
     make_bucket(s3, "slap-second-bucket")
-    store.check(store.place("s3://slap-second-bucket"))
-    assert store.listing(store.place("s3://slap-second-bucket")) == []
+    whole = store.place("s3://slap-second-bucket/")
+    store.check(whole)
+    assert store.listing(whole) == []
+    store.write(whole / "shards" / "file", b"1")
+    assert [path.relative_to(whole).as_posix() for path in store.listing(whole, "*/*")] == ["shards/file"]
+    assert store.sweep(whole) == 0

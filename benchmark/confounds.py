@@ -2,8 +2,9 @@
 
 They are judged by the same probe on the same persons as any model and never ranked:
 
-- ``confound-recording``: sample rate, file type, device, channel, what was asked to say, date, and the recording's
-  own duration, level, bandwidth and noise (`benchmark.recording`).
+- ``confound-recording``: sample rate and bandwidth of the owners' file, its type, device, channel, what was asked to
+  say, date, and the recording's own duration, level, bandwidth, noise (`benchmark.recording`) and share of speech. That
+  share is how tightly clips were cut, but also how much somebody pauses: a flag that rests on it alone is a question.
 - ``confound-person``: sex and age, without what the task asks about.
 - ``confound-silence``: the mean and spread of the log-mel spectrum of frames in which nobody speaks. A clip without
   such frames borrows those of another clip of its corpus, drawn by lot: how much somebody pauses is speech, and must
@@ -30,6 +31,7 @@ from benchmark import recording
 from benchmark.embedders import UNTRAINED
 from benchmark.intervals import FOLDED, SCALE_DIGITS, auroc, by_folds
 from benchmark.task import Task
+from slap_model import store
 
 if TYPE_CHECKING:
     from benchmark.score import Score
@@ -138,7 +140,7 @@ def contenders(embeddings: Path) -> tuple[Confound, ...]:
         return measured.select("utt_id", *(recording.SILENCE if measured["noise floor"].count() else ()))
 
     return (
-        Confound(NAMES[0], _fingerprint("recording 3", recording.FINGERPRINT), False, of_recording),
+        Confound(NAMES[0], _fingerprint("recording 4", recording.FINGERPRINT), False, of_recording),
         Confound(NAMES[1], _fingerprint("person 1"), True, person_columns),
         Confound(NAMES[2], _fingerprint("silence 2", recording.FINGERPRINT), False, of_silence),
     )
@@ -159,6 +161,8 @@ FROM utterance JOIN speaker USING (corpus, speaker_id)
 WHERE utt_id IN (SELECT utt_id FROM heard)
 """
 _PEOPLE = "SELECT utt_id, sex, (age_low + age_high) / 2 AS age FROM facts WHERE utt_id IN (SELECT utt_id FROM heard)"
+# Column of a tar's index -> property: what sharding measured before it resampled, and with its ears for speech.
+_NATIVE = {"native_rate": "native sample rate", "bandwidth": "native bandwidth", "speech": "speech share"}
 _CATEGORIES = ("native sample rate", "file type", "device", "channel", "speech task")
 
 
@@ -171,11 +175,11 @@ def recording_columns(meta_db: Path, measured: pl.DataFrame, shards: Sequence[Pa
     Args:
         meta_db: the warehouse.
         measured: from `recording.measurements`.
-        shards: the tars; an index beside one states the rate that a recording had before.
+        shards: the tars; an index beside one states what a recording was before (`_NATIVE`).
     """
     known, measured = _ask(meta_db, _TABLES, measured), _borrowed(measured)
     table = measured.select("utt_id", *recording.LEVELS).join(known, on="utt_id", how="left", maintain_order="left")
-    table = table.join(_native_rates(shards), on="utt_id", how="left", maintain_order="left")
+    table = table.join(_native(shards), on="utt_id", how="left", maintain_order="left")
     days = pl.col("recorded_on").cast(pl.Date())
     turn = (days.dt.month().cast(pl.Float64()) - 1) * (np.pi / 6)
     dates = {
@@ -183,7 +187,7 @@ def recording_columns(meta_db: Path, measured: pl.DataFrame, shards: Sequence[Pa
         "session date=month a": turn.sin(),
         "session date=month b": turn.cos(),
     }
-    numbers = table.select(*recording.LEVELS, **dates)
+    numbers = table.select(*recording.LEVELS, "native bandwidth", "speech share", **dates)
     levels = [_levels(table[name], table["person_id"]) for name in _CATEGORIES]
     return pl.concat([table.select("utt_id"), _filled(numbers), *levels], how="horizontal")
 
@@ -228,12 +232,17 @@ def _ask(meta_db: Path, query: str, heard: pl.DataFrame) -> pl.DataFrame:
         return found
 
 
-def _native_rates(shards: Sequence[Path]) -> pl.DataFrame:
-    """utt_id and the rate before resampling, in Hz as text, of the shards that have an index beside them."""
-    schema = {"utt_id": pl.String(), "native sample rate": pl.String()}
-    rate = pl.col("native_rate").cast(pl.String()).alias("native sample rate")
-    indexes = [index for shard in shards if (index := shard.with_suffix(".parquet")).is_file()]
-    return pl.concat([pl.DataFrame(schema=schema), *(pl.read_parquet(one).select("utt_id", rate) for one in indexes)])
+def _native(shards: Sequence[Path]) -> pl.DataFrame:
+    """utt_id and `_NATIVE`, the rate as text, of the shards that have an index beside them; null where one lacks it."""
+    types = {"native sample rate": pl.String(), "native bandwidth": pl.Float64(), "speech share": pl.Float64()}
+    parts = [pl.DataFrame(schema={"utt_id": pl.String(), **types})]
+    for shard in shards:
+        if store.exists(index := shard.with_suffix(".parquet")):
+            frame = pl.read_parquet(store.source(index))
+            there = {name: column for column, name in _NATIVE.items() if column in frame.columns}
+            columns = {name: pl.col(there[name]) if name in there else pl.lit(None) for name in types}
+            parts.append(frame.select("utt_id", **{name: columns[name].cast(types[name]) for name in types}))
+    return pl.concat(parts)
 
 
 def _filled(numbers: pl.DataFrame) -> pl.DataFrame:

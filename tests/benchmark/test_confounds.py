@@ -60,6 +60,8 @@ class World:
             "sex": lambda _, rng: str(rng.choice(["female", "male"])),
             "age": lambda _, rng: float(rng.integers(20, 80)),
             "native_rate": lambda *_: 16_000,
+            "bandwidth": lambda *_: 8000,
+            "speech": lambda *_: 0.5,
             **(ill or {}),
         }
         people = [{name: make(i % 2 == 0, rng) for name, make in columns.items()} for i in range(PERSONS)]
@@ -78,7 +80,7 @@ class World:
                 info = tarfile.TarInfo(f"{row['utt_id']}.flac")
                 info.size = len(content)
                 tar.addfile(info, io.BytesIO(content))
-        frame.select("utt_id", "native_rate").write_parquet(self.tar.with_suffix(".parquet"))
+        frame.select("utt_id", "native_rate", "bandwidth", "speech").write_parquet(self.tar.with_suffix(".parquet"))
         return self
 
     def _write_tables(self, frame: pl.DataFrame) -> None:
@@ -178,8 +180,9 @@ def test_unknown_dates_have_a_column_that_says_so(world: World) -> None:
 
 
 def test_nothing_known_is_nothing_said(world: World) -> None:
-    table = world.build({"native_rate": lambda *_: None}).columns("confound-recording")
-    assert not any(name.startswith(("session date", "device", "native sample rate")) for name in table.columns)
+    measured = ("native_rate", "bandwidth", "speech")
+    table = world.build(dict.fromkeys(measured, lambda *_: None)).columns("confound-recording")
+    assert not any(name.startswith(("session date", "device", "native", "speech share")) for name in table.columns)
     world.tar.with_suffix(".parquet").unlink()
     assert world.columns("confound-recording").equals(table)
     with pytest.raises(NothingLeftError, match="nothing is known"):
@@ -219,6 +222,8 @@ def test_who_pauses_is_not_told_from_silence(world: World) -> None:
     ("facts", "confound", "property_"),
     [
         ({"native_rate": lambda ill, _: 44_100 if ill else 16_000}, NAMES[0], "native sample rate"),
+        ({"bandwidth": lambda ill, rng: (8000, 3500)[ill] + int(rng.integers(9))}, NAMES[0], "native bandwidth"),
+        ({"speech": lambda ill, rng: (0.9 if ill else 0.4) + rng.uniform(0, 0.1)}, NAMES[0], "speech share"),
         ({"ending": lambda ill, _: "mp3" if ill else "wav"}, NAMES[0], "file type"),
         (
             {"recorded_on": lambda ill, rng: f"{2019 if ill else 2016}-0{rng.integers(1, 9)}-11"},

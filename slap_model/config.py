@@ -104,7 +104,7 @@ class Train:
     compile: bool = False  # torch.compile for the transformer blocks
     patience: float = 600.0  # seconds that a process waits for the others before it ends the job
     workers: int = 0
-    cache_gb: float = 0.0  # decoded audio kept in memory, for corpora that fit
+    cache_gb: float = 0.0  # decoded audio kept by each process that reads, for corpora that fit
     checkpoint_every: int = 1_000
     log_every: int = 20
 

@@ -307,6 +307,18 @@ def test_a_bomb_is_converted_in_little_memory(tmp_path: Path) -> None:
     assert megabytes < 60
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
+def test_no_descriptor_stays_open(tmp_path: Path) -> None:
+    good, bad = write(tmp_path / "a.mp3", "mp3", voice()), tmp_path / "bad.mp3"
+    bad.write_bytes(b"ID3\x04" + bytes(range(256)) * 8)
+    convert(good)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        convert(good)
+        refused(bad)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 # --- files that move -----------------------------------------------------------------------------------------
 
 

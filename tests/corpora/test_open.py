@@ -539,7 +539,8 @@ def test_common_voice_miniature_holds_every_trap(miniature):
     tables = miniature(common_voice)
     found = rejects(tables)
     assert {path.rpartition("/")[2] for path in found} == {
-        "ss-corpus-en.tsv", "de", "other.tsv", "other.tsv:2", "invalidated.tsv", "clips", ".",
+        "ss-corpus-en.tsv", "de", "other.tsv", "other.tsv:2", "common_voice_en_777777.mp3",
+        "common_voice_en_999999.mp3", ".",
     }  # fmt: skip
     paths = tables.utterances.filter(tables.utterances["official_split"].is_null())["path"]
     folders = {path.partition("/")[0] for path in paths}

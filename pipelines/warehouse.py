@@ -242,10 +242,13 @@ def _stored_fingerprint(meta_db: Path) -> str | None:
         return None
     try:
         with _reading(meta_db) as con:
-            row = con.execute("SELECT fingerprint FROM build").fetchone()
+            blocks = "FROM pragma_database_size() WHERE database_name = 'meta'"
+            row = con.execute(f"SELECT fingerprint, (SELECT total_blocks * block_size {blocks}) FROM build").fetchone()  # noqa: S608
     except duckdb.Error:
         return None
-    return None if row is None else str(row[0])
+    if row is None or meta_db.stat().st_size < row[1]:  # torn: DuckDB notices only where it reads
+        return None
+    return str(row[0])
 
 
 def _set_variables(con: duckdb.DuckDBPyConnection, tables: Path, corpora: Sequence[str], vocabulary: Path) -> None:

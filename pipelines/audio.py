@@ -7,9 +7,9 @@ A file's content decides how it is read, not its name, since corpora hold AIFF n
 - WFDB signals of PhysioNet (a ``.dat``, which has no signature, with its ``.hea`` beside it) here,
 - all else (WAV, FLAC, MP3, Ogg Vorbis and Opus, AIFF, SPHERE, CAF, RF64, W64) by soundfile.
 
-soundfile is the one route of all that it reads, because it is the fastest there (tests/perf/codecs.py, times real time on
-one core, beside PyAV): FLAC 4,700 and 3,900, WAV 19,000 and 860, MP3 3,000 and 1,600, Vorbis 1,200 and 830; only Opus is
-slower, 310 and 575, and is not worth 100 MB of FFmpeg to those who have no AAC.
+soundfile is the one route of all that it reads, because it is the fastest there (tests/perf/codecs.py, times real time
+on one core, beside PyAV): FLAC 4,700 and 3,900, WAV 19,000 and 860, MP3 3,000 and 1,600, Vorbis 1,200 and 830; only
+Opus is slower, 310 and 575, and is not worth 100 MB of FFmpeg to those who have no AAC.
 
 `convert` makes what is stored: 16 kHz mono 16-bit FLAC. It goes through a recording block by block, so that memory does
 not depend on what a header claims.
@@ -547,10 +547,13 @@ def _soundfile_blocks(file: _SoundFile, lead: int, count: int, whole_steps: bool
     """``count`` frames after ``lead`` that are read and dropped."""
     most, left = max(1, BLOCK // int(file.channels)), lead + count
     while left > 0:
-        frames = file.read(min(most, left), dtype="int16" if whole_steps else "float32", always_2d=True)
+        dtype = "int16" if file.subtype == "PCM_16" else "float32"
+        frames = file.read(min(most, left), dtype=dtype, always_2d=True)
         if not len(frames):
             break
         left -= len(frames)
+        if dtype == "int16" and not whole_steps:
+            frames = frames * np.float32(1 / 32768)  # exact, and twice as fast as libsndfile's own
         yield frames[lead:]
         lead = max(0, lead - len(frames))
     counted = not file.subtype.startswith("MPEG") and file.frames < UNCOUNTED

@@ -312,11 +312,11 @@ def test_no_descriptor_stays_open(tmp_path: Path) -> None:
     good, bad = write(tmp_path / "a.mp3", "mp3", voice()), tmp_path / "bad.mp3"
     bad.write_bytes(b"ID3\x04" + bytes(range(256)) * 8)
     convert(good)
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(5):
         convert(good)
         refused(bad)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 # --- files that move -----------------------------------------------------------------------------------------

@@ -117,12 +117,16 @@ def _rendered(folder: Path, number: int) -> Path:
     path = folder / f"rendered-{number}.wav"
     voice = Voice(str(number), "female" if number % 2 else "male", 20 + number % 60, "en")
     voices = Voices()
-    voices.write(path, voices.say(voice, seconds=2.0 + number % 5, take=number), RATE)
+    voices.write(path, voices.say(voice, seconds=float(2 + number % 5), take=number), RATE)
     return path
 
 
 def _seconds(paths: Sequence[Path]) -> float:
-    return float(sum(wave.size / rate for wave, rate in (audio.decode(path) for path in paths)))
+    total = 0.0
+    for path in paths:
+        wave, rate = audio.decode(path)
+        total += wave.size / rate
+    return total
 
 
 def decoding(sets: dict[str, list[Path]], rounds: int) -> None:

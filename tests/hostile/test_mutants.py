@@ -62,7 +62,7 @@ def test_the_parsers_know_their_containers(kind: str, tmp_path: Path) -> None:
     path.write_bytes(sound(kind))
     if kind == "wfdb":
         path.with_suffix(".hea").write_bytes(b"x 1 16000 6400\nx.dat 16 32768(0)/NU 16 0 0 0 0 voice\n")
-    assert audio.convert(path).measured.seconds == pytest.approx(0.4, abs=0.1)
+    assert audio.convert(path).measured.seconds == pytest.approx(0.4, abs=0.15)  # AAC has its padding
 
 
 def test_recordings_built_to_hurt(tmp_path: Path) -> None:

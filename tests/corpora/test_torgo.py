@@ -60,11 +60,13 @@ def test_traps_are_rejected(root):
     found = dict(torgo.scan(root).rejects.select("path", "reason").iter_rows())
     assert found.keys() == {
         "M001/Session1/wav_headMic/0001.wav",
+        "M01/Session1/wav_headMic/0004.wav",
         "M01/Session1/wav_headMic/0005.wav",
         "M01/Session1/wav_headMic/0007 (copy).wav",
         "M01/Session1/prompts/0006.txt",
     }
     assert "xxx" in found["M01/Session1/wav_headMic/0005.wav"]
+    assert found["M01/Session1/wav_headMic/0004.wav"] == "no frames: the other microphone is read"
     assert found["M01/Session1/prompts/0006.txt"] == "prompt without audio"
 
 

@@ -52,7 +52,7 @@ class Item:
 GB, MINUTES, HOUR = 1e-9, 1 / 60, 1 / 3600
 APART, RANGES = "a database for each corpus, attached to one", "plan by range of utt_id"
 ITEMS = (
-    Item("tars", "tars of one corpus in one folder", "tars", 1, 1e6, "UTTERANCES_PER_SHARD of 5,000: 600 MB a tar"),
+    Item("tars", "tars of one corpus in one folder", "tars", 1, 1e6, "UTTERANCES_PER_SHARD of 5,000: 790 MB a tar"),
     Item("index bytes", "indexes of the tars together", "GB", GB, 1e3, "nothing: each is read by itself"),
     Item("summary bytes", "index.parquet", "GB", GB, 50, "one file for each split"),
     Item("complete", "asking which tars are complete", "min", MINUTES, 30, "ask index.parquet, then what it lacks"),

@@ -37,8 +37,8 @@ class Launched:
         self._instance = instance
         self._socket = socket
 
-    def start(self, folder: Path, stage: str, die_before: int = 0) -> LaunchedRun:
-        assert not die_before, "a run worker is killed from outside"
+    def start(self, folder: Path, stage: str, die_at: int = 0) -> LaunchedRun:
+        assert not die_at, "a run worker is killed from outside"
         run = execute_launch_command(
             instance=self._instance,
             workspace_opts=WorkspaceOpts(grpc_socket=str(self._socket), grpc_host="localhost"),

@@ -7,6 +7,7 @@ functions as the assets.
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -67,6 +68,7 @@ STAGES: Mapping[str, Callable[[Settings], None]] = {
 }
 
 
+TORN_AT = 50  # bytes of a file that are written before its writer dies
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate"}  # audit events of Python
 
 
@@ -80,27 +82,34 @@ def run(folder: Path, stages: Sequence[str] = ()) -> None:
             STAGES[stage](settings)
 
 
-def run_with_log(folder: Path, stages: Sequence[str], log: Path, die_before: int = 0) -> None:
-    """The same, with what it says in a file; it may kill itself before its n-th change of the warehouse's files."""
+def run_with_log(folder: Path, stages: Sequence[str], log: Path, die_at: int = 0) -> None:
+    """The same, with what it says in a file; it may die at its n-th change of the warehouse's files, see `_die_at`."""
     said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(said, 1)
     os.dup2(said, 2)
-    if die_before:
-        _die_before(die_before, str(folder / "warehouse"))
+    if die_at:
+        _die_at(die_at, str(folder / "warehouse"))
     run(folder, stages)
 
 
-def _die_before(number: int, below: str) -> None:
-    """Die where Python is about to make, rename or remove a file, or to open one to write, for the n-th time."""
+def _die_at(number: int, below: str) -> None:
+    """Die before the n-th change: where Python makes, renames or removes a file, or opens one to write.
+
+    With ``-n``: in the n-th file that is opened to write, by the kernel, at its first byte too many.
+    """
     changes = 0
 
     def hook(event: str, details: tuple[Any, ...]) -> None:
         nonlocal changes
         writes = event == "open" and details[2] & (os.O_WRONLY | os.O_RDWR)
-        if (writes or event in CHANGES) and str(details[0]).startswith(below):
+        if (writes or (event in CHANGES and number > 0)) and str(details[0]).startswith(below):
             changes += 1
             if changes == number:
                 os.kill(os.getpid(), signal.SIGKILL)
+            elif changes == -number:
+                signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+                resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+                resource.setrlimit(resource.RLIMIT_FSIZE, (TORN_AT, TORN_AT))
 
     sys.addaudithook(hook)
 

@@ -22,7 +22,7 @@ from tests.faults.processes import children
 from tests.faults.world import Compared
 
 WORKER, PARENT, ALL, RUN_WORKER = "worker", "parent", "parent and workers", "Dagster's run worker"
-CHANGE = "parent, before each change of a file"
+CHANGE, INSIDE = "parent, before each change of a file", "parent, in each file that it writes"
 CHAIN, DAGSTER = "all stages", "all stages, by Dagster"
 # Stage -> what can be killed there. Stages that take longer have more moments to be killed at, so they come more often.
 KINDS: Mapping[str, tuple[str, ...]] = {
@@ -99,7 +99,7 @@ class Running(Protocol):
 class Runner(Protocol):
     """A way to start runs."""
 
-    def start(self, folder: Path, stage: str, die_before: int = 0) -> Running: ...
+    def start(self, folder: Path, stage: str, die_at: int = 0) -> Running: ...
 
 
 class Bench:
@@ -122,11 +122,11 @@ class Bench:
             self._undisturbed(stage, before)
             before = self.wanted[stage]
 
-    def start(self, stage: str, die_before: int = 0) -> Running:
+    def start(self, stage: str, die_at: int = 0) -> Running:
         way = stage if stage in self._makers else CHAIN
         if way not in self._runners:
             self._runners[way] = self._makers[way]()
-        return self._runners[way].start(self.folder, stage, die_before)
+        return self._runners[way].start(self.folder, stage, die_at)
 
     def _undisturbed(self, stage: str, before: Path | None) -> None:
         """Run a stage once, and keep what it made and how long it took."""
@@ -169,18 +169,19 @@ class Bench:
         return outcome
 
     def at_every_change(self, stage: str) -> Iterator[Outcome]:
-        """A case for each change of a file that the run itself makes: it dies just before, and is run again."""
-        for number in itertools.count(1):
-            self.reset(stage)
-            died = self.start(stage, die_before=number).end(PATIENCE_S)
-            if not died:
-                return  # it makes fewer changes than that
-            outcome = Outcome(Case(number, stage, CHANGE, ()), kills=1, resumed=1)
-            outcome.failure = self.start(stage).end(PATIENCE_S)
-            if not died.startswith(f"exit status {-signal.SIGKILL}"):
-                outcome.failure = died
-            self._look(outcome)
-            yield outcome
+        """A case for each change of a file that the run itself makes: it dies there, and is run again."""
+        for kind, sign, how in ((CHANGE, 1, signal.SIGKILL), (INSIDE, -1, signal.SIGXFSZ)):
+            for number in itertools.count(1):
+                self.reset(stage)
+                died = self.start(stage, die_at=sign * number).end(PATIENCE_S)
+                if not died:
+                    break  # it makes fewer changes than that
+                outcome = Outcome(Case(number, stage, kind, ()), kills=1, resumed=1)
+                outcome.failure = self.start(stage).end(PATIENCE_S)
+                if not died.startswith(f"exit status {-how}"):
+                    outcome.failure = died
+                self._look(outcome)
+                yield outcome
 
     def _look(self, outcome: Outcome) -> None:
         wanted = self.wanted[outcome.case.stage]
@@ -253,10 +254,10 @@ class Forked:
         self._context = get_context("forkserver")
         self._context.set_forkserver_preload(["tests.faults.drive"])
 
-    def start(self, folder: Path, stage: str, die_before: int = 0) -> ForkedRun:
+    def start(self, folder: Path, stage: str, die_at: int = 0) -> ForkedRun:
         stages = () if stage == CHAIN else (stage,)
         self._log.write_bytes(b"")
-        process = self._context.Process(target=drive.run_with_log, args=(folder, stages, self._log, die_before))
+        process = self._context.Process(target=drive.run_with_log, args=(folder, stages, self._log, die_at))
         process.start()
         return ForkedRun(process, self._log)
 

@@ -40,7 +40,7 @@ COLUMNS = (
     type=click.Choice(list(drive.STAGES)),
     multiple=True,
     default=list(drive.STAGES),
-    help="die before each change of a file",
+    help="die at each change of a file",
 )
 @click.option("--folder", type=click.Path(path_type=Path), help="for the runs; default: a temporary one")
 def main(

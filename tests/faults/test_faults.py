@@ -92,6 +92,13 @@ def test_what_a_killed_run_worker_of_dagster_left_is_taken_up(bench: Bench) -> N
     assert outcome.good, outcome
 
 
+@pytest.mark.slow
+def test_a_death_at_each_change_of_a_file_is_taken_up(bench: Bench) -> None:
+    outcomes = list(bench.at_every_change("captions"))
+    assert {outcome.case.kind for outcome in outcomes} == {kill.CHANGE, kill.INSIDE}
+    assert not [outcome for outcome in outcomes if not outcome.good]
+
+
 def test_the_comparison_sees_what_is_wrong(bench: Bench) -> None:
     bench.reset("embed")
     index = bench.warehouse / "shards" / world.CLINIC / "index.parquet"

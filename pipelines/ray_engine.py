@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -93,6 +94,12 @@ def run(
         WorkerDiedError: a unit was lost with its node again and again.
         Exception: what ``work`` raised.
     """
+    left = iter(units)
+    for first in left:
+        left = chain([first], left)
+        break
+    else:
+        return  # nothing to do needs no cluster
     ray = _connected()
     place = _whole(_nodes(ray)) if whole_machine else Place()
     sent = {name: os.environ[name] for name in SENT if os.environ.get(name)}
@@ -102,11 +109,11 @@ def run(
     waiting: deque[Any] = deque()  # references, in the order of the units
     done: dict[Any, Any] = {}
     running: set[Any] = set()
-    left = iter(units)
     places = _Places(ray, place)
     try:
         while True:
-            at_a_time = workers or QUEUED * max(1, places.now())
+            room = places.now()
+            at_a_time = workers or QUEUED * max(1, room)
             while len(running) < at_a_time and len(waiting) < at_a_time * AHEAD:
                 try:
                     reference = remote.remote(work, next(left), terms)
@@ -123,7 +130,7 @@ def run(
                 yield done.pop(waiting.popleft())
     finally:
         if running:
-            ray.shutdown()  # ends what is in flight; `ray.cancel` may abort this process (Ray 2.60, task_manager.cc:1329)
+            ray.shutdown()  # ends what is in flight; `ray.cancel` may end this process (Ray 2.60, task_manager.cc:1329)
 
 
 def _result(ray: Any, reference: Any) -> Any:

@@ -9,13 +9,13 @@ import signal
 import socket
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ray_work import device, double, held, held_vectors, killed_with_its_worker, wait_for, where
 from test_guard import forever
 from test_guard import work as three_items
 from test_shards import make, world  # noqa: F401
@@ -23,7 +23,7 @@ from test_shards import make, world  # noqa: F401
 from benchmark.baselines import RandomVectors
 from benchmark.embedders import EmbedderError
 from pipelines import embedding, ray_engine, scale, shards
-from pipelines.guard import Note, WorkerDiedError
+from pipelines.guard import WorkerDiedError
 from pipelines.scale import EngineError
 
 ray = pytest.importorskip("ray")
@@ -75,19 +75,13 @@ def kill(pid: int) -> None:
         return
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-
-
 @pytest.fixture(scope="module")
 def started() -> Generator[Nodes, None, None]:
     environment = pytest.MonkeyPatch()
     environment.setenv("RAY_USAGE_STATS_ENABLED", "0")
     environment.setenv("PYTHONPATH", str(Path(__file__).parent))  # this file is installed on the nodes, so to say
     scratch = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # the path of a socket may have 107 letters
+    handler = signal.getsignal(signal.SIGTERM)  # a node of Ray takes it
     nodes = Nodes(scratch)
     ours = {pid for pid, _ in processes() if scratch in Path(f"/proc/{pid}/cmdline").read_text()}
     assert ours
@@ -97,6 +91,7 @@ def started() -> Generator[Nodes, None, None]:
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in ours))
     shutil.rmtree(scratch)
     environment.undo()
+    signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.fixture
@@ -107,58 +102,6 @@ def nodes(started: Nodes, monkeypatch: pytest.MonkeyPatch) -> Nodes:
     started.complete()
     wait_for(lambda: len(ray_engine._nodes(ray)) == 2)
     return started
-
-
-# --- work, which the nodes import from here ---
-
-
-def double(unit: int, note: Note) -> int:
-    time.sleep(0.01 * (5 - unit % 5))
-    return 2 * unit
-
-
-def where(unit: Path, note: Note) -> tuple[str, str]:
-    (unit / str(os.getpid())).touch()
-    wait_for(lambda: len(list(unit.iterdir())) > 1)  # until the other node has one, too
-    return os.environ["RAY_RAYLET_PID"], os.environ.get("SLAP_FILE_TIMEOUT", "")
-
-
-def device(unit: int, note: Note) -> tuple[int, str, str]:
-    time.sleep(0.3)
-    return os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"], os.environ["OMP_NUM_THREADS"]
-
-
-class Held(Note):
-    """Stops where the first item begins, says where that is, and waits for its end."""
-
-    told: Path
-
-    def __call__(self, item: int) -> None:
-        hold(self.told)
-
-
-def hold(told: Path) -> None:
-    draft = told.with_suffix(".draft")
-    draft.write_text(f"{os.environ['RAY_RAYLET_PID']} {os.getppid()}")
-    draft.rename(told)
-    time.sleep(3600)
-
-
-def held(unit: tuple[int, shards.Shard, Path], note: Note) -> None:
-    """Write a shard; the first try of the fourth is held in the middle."""
-    number, shard, told = unit
-    if number == 3 and not told.exists():
-        note = Held()
-        note.told = told
-    shards.write_shard(shard, note)
-
-
-def held_vectors(unit: tuple[int, embedding.Unit, Path], note: Note) -> None:
-    """Embed a tar; the first try of the fourth is held."""
-    number, tar, told = unit
-    if number == 3 and not told.exists():
-        hold(told)
-    embedding.write_vectors(tar, note)
 
 
 def kill_in_the_middle(
@@ -303,13 +246,6 @@ def test_a_run_that_is_broken_off_leaves_nothing_at_work(nodes: Nodes, tmp_path:
     wait_for(lambda: not any(process.exists() for process in at_work))
 
 
-def killed_with_its_worker(unit: Path, note: Note) -> None:
-    with unit.open("a") as file:
-        file.write("x")
-    os.kill(os.getppid(), signal.SIGKILL)
-    time.sleep(60)
-
-
 def test_a_unit_that_is_lost_again_and_again_ends_the_run(
     nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -363,7 +299,12 @@ def test_a_gpu_has_one_process_that_stays(nodes: Nodes) -> None:
     assert {threads for _, _, threads in answers} == {"2"}
 
 
-def test_a_cluster_without_a_place_is_not_waited_for_for_ever(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("workers", [None, "2"])
+def test_a_cluster_without_a_place_is_not_waited_for_for_ever(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch, workers: str | None
+) -> None:
+    if workers:
+        monkeypatch.setenv("SLAP_WORKERS", workers)
     monkeypatch.setattr(ray_engine, "LOOK_EVERY_S", 0.1)
     monkeypatch.setattr(ray_engine, "PATIENCE_S", 0.3)
     monkeypatch.setattr(ray_engine, "_whole", lambda _: ray_engine.Place(1, gpus=1))
@@ -395,6 +336,12 @@ def test_places_of_a_node() -> None:
 def refuse(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLAP_ENGINE", "ray")
     list(scale.run(double, range(2), total=2, label="test"))
+
+
+def test_nothing_to_do_needs_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLAP_ENGINE", "ray")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert not list(scale.run(double, [], total=0, label="test"))
 
 
 def test_ray_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -438,14 +438,18 @@ def _opened(path: Path, start_s: float | None, end_s: float | None) -> Iterator[
             raw = _Raw(path, head, source, before.st_size, before.st_mtime_ns, content)
             try:
                 yield raw
-            except AudioError as error:
+            except Exception:
                 _check_unchanged(raw)
-                raise error
+                raise
             _check_unchanged(raw)
     except FileNotFoundError as error:
         raise AudioError("file not found") from error
     except OSError as error:  # no permission, a server that is gone, a broken disk
         raise AudioError(f"cannot be read: {error.strerror}", passing=True) from error
+    except (AudioError, MemoryError):
+        raise
+    except Exception as error:  # whatever a decoder makes of a broken file, it stops nobody
+        raise AudioError(f"not audio or corrupt: {type(error).__name__}: {error}") from error
 
 
 def _check_head(head: bytes) -> None:

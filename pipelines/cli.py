@@ -553,6 +553,8 @@ def _run(mode: Mode) -> None:
             trainer.refuse_at_once(settings)
     except (locks.InUseError, SettingsError, ConfigError, TooSlowError) as error:
         raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"the warehouse cannot be written to: {error}") from error
     started = time.monotonic()
     click.echo(f"raw corpora: {settings.raw}\nwarehouse:   {settings.warehouse}\nmodel:       {settings.config}\n")
     result = _execute("demo" if mode == "demo" else "run")

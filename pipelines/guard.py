@@ -159,7 +159,8 @@ class _Child:
             os.pipe()
         )  # the child watches its end: ours closes when this process ends, however it does
         with tempfile.TemporaryFile() as page:
-            page.truncate(mmap.PAGESIZE)
+            page.write(bytes(mmap.PAGESIZE))  # not a hole: filled when the disk is full, it would end this process
+            page.flush()
             self._at = _at(page.fileno())
             passed = (theirs.fileno(), watched, page.fileno())
             self.process = subprocess.Popen(

@@ -365,12 +365,8 @@ def _convert(root: Path, row: Mapping[str, Any]) -> audio.Converted:
         raise audio.AudioError("path that leaves the corpus folder")
     try:
         return audio.convert(root / path, start_s=row["start_s"], end_s=row["end_s"], channel=row["channel"])
-    except audio.AudioError:
-        raise
     except MemoryError as error:
         raise audio.AudioError("needs more memory than a worker may take", passing=True) from error
-    except Exception as error:  # whatever a decoder makes of a broken file, it stops nobody else
-        raise audio.AudioError(f"not audio or corrupt: {type(error).__name__}: {error}") from error
 
 
 def _sidecar(unit: Shard, row: Mapping[str, Any], measured: Measured) -> dict[str, Any]:

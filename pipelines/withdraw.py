@@ -732,8 +732,9 @@ def _clear_drafts(settings: Settings) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     for file in settings.warehouse.glob(f".{settings.meta_db.name}.*"):
         shutil.rmtree(file) if file.is_dir() else file.unlink()
-    for name in ("tables", "captions", "shards", "manifests", "embeddings", "predictions", "scores", "reports"):
-        for file in (settings.warehouse / name).rglob("*"):
+    names = ("tables", "captions", "shards", "manifests", "embeddings", "predictions", "scores", "reports")
+    for root in filter(store.is_local, {settings.warehouse, settings.store}):
+        for file in (file for name in names for file in (root / name).rglob("*")):
             if file.is_file() and (file.name.startswith(".") or file.suffix == ".tmp"):
                 file.unlink()
 

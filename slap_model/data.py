@@ -235,6 +235,7 @@ class TrainingSet(Dataset[dict[str, Tensor]]):
 
         Raises:
             ManifestError: the clip cannot be read.
+            slap_model.store.StoreError: the store does not answer.
         """
         try:
             clip = self._clip(row)
@@ -244,6 +245,8 @@ class TrainingSet(Dataset[dict[str, Tensor]]):
             if clip.samples > samples:
                 return clip.part(int(rng.integers(clip.samples - samples + 1)), samples)
             wave = clip.part(0, clip.samples)
+        except store.StoreError:  # says what to do, and the clip is not to blame
+            raise
         except (OSError, RuntimeError, ValueError) as error:  # soundfile's own are RuntimeErrors
             raise ManifestError(
                 f"{self._tars[self._tar[row]]}: the clip at byte {self._offset[row]} cannot be read: {error!r}; "
@@ -358,6 +361,8 @@ def _hashed(texts: pa.Array | pa.ChunkedArray) -> np.ndarray:
 
 def _find(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """int32: where among ``values`` each of ``wanted`` first stands; -1: nowhere."""
+    if not len(values):
+        return np.full(len(wanted), -1, np.int32)
     order = np.argsort(values, kind="stable").astype(np.int32)
     at = np.minimum(np.searchsorted(values, wanted, sorter=order), len(values) - 1)
     found: np.ndarray = np.where(values[order[at]] == wanted, order[at], -1)

@@ -224,6 +224,15 @@ def test_a_dry_run_of_a_withdrawal_is_never_refused(house: Path) -> None:
         assert "is in use" not in CliRunner().invoke(main, ["withdraw", "voces", "1", "--dry-run"]).output
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs /proc, where nobody can make a folder")
+def test_a_run_that_cannot_write_says_so_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLAP_WAREHOUSE", "/proc/no-warehouse")
+    result = CliRunner().invoke(main, ["demo"])
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: the warehouse cannot be written to: [Errno ")
+    assert len(result.output.splitlines()) == 1
+
+
 # What killed processes leave ----------------------------------------------------------------------------------
 
 

@@ -610,6 +610,16 @@ def test_tars_keep_their_people_after_a_withdrawal(tmp_path: Path, monkeypatch: 
     assert all(len(part) <= 4 for part in cut(more).values())
 
 
+def test_what_a_killed_worker_of_another_machine_left_in_a_folder_of_the_store_goes(tmp_path: Path) -> None:
+    tars = tmp_path / "store" / "shards" / "toy"
+    tars.mkdir(parents=True)
+    left = tars / ".train-00000.tar.another-machine-7.tmp"
+    for path in (left, tars / "train-00000.tar"):
+        path.touch()
+    withdraw._clear_drafts(Settings(warehouse=tmp_path / "warehouse", store_at=tmp_path / "store"))
+    assert [path.name for path in tars.iterdir()] == ["train-00000.tar"]
+
+
 def test_what_ablations_judged_goes_and_their_checkpoints_are_listed(tmp_path: Path) -> None:
     run = tmp_path / "ablations" / "0a1b"
     gone = ("predictions/slap/a.probe.parquet", "scores/slap/a.probe.json", "embeddings/x/1.parquet", "result.json")

@@ -190,10 +190,26 @@ def test_a_damaged_clip_is_named(settings: config.Config, manifest: Manifest) ->
         data[3]
 
 
-def test_a_caption_without_a_vector_is_an_error_with_advice(settings: config.Config, manifest: Manifest) -> None:
+def test_a_store_that_fails_is_not_a_damaged_clip(
+    settings: config.Config, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> bytes:
+        raise store.StoreError("s3://bucket: no answer in time")
+
+    data = TrainingSet(manifest, settings)
+    monkeypatch.setattr(store, "read", failing)
+    with pytest.raises(store.StoreError, match=r"^s3://bucket: no answer in time$"):
+        data[3]
+
+
+@pytest.mark.parametrize("missing", [1, 2])
+def test_a_caption_without_a_vector_is_an_error_with_advice(
+    settings: config.Config, manifest: Manifest, missing: int
+) -> None:
     table = pq.read_table(manifest.root / manifest.vectors)
-    pq.write_table(table.slice(1), manifest.root / manifest.vectors)
-    with pytest.raises(ManifestError, match=r"vectors-x\.parquet: no vector for 1 of 2 captions; materialise"):
+    pq.write_table(table.slice(missing), manifest.root / manifest.vectors)
+    said = rf"vectors-x\.parquet: no vector for {missing} of 2 captions; materialise"
+    with pytest.raises(ManifestError, match=said):
         TrainingSet(manifest, settings)
 
 

@@ -47,7 +47,7 @@ PATIENCE_S = 900.0  # how long the cluster may have no place for a unit: nodes m
 LOOK_EVERY_S = 5.0
 SENT = ("SLAP_FILE_TIMEOUT", "SLAP_STORE_TIMEOUT")
 PACKAGES = ("slap_model", "benchmark", "pipelines")
-WRITERS = ("numpy", "polars", "soundfile", "soxr", "av", "nspfile")  # what the bytes of a shard depend on
+WRITERS = ("numpy", "scipy", "polars", "soundfile", "soxr", "av", "webrtcvad-wheels")  # what a shard's bytes depend on
 
 
 @dataclass(frozen=True)

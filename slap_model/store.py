@@ -21,6 +21,7 @@ import secrets
 import shutil
 import socket
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -113,7 +114,7 @@ def whole(target: Path) -> Iterator[BinaryIO]:
             _upload(target, local)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = draft(target)
+    unfinished = draft(target.with_name(f"{target.name}.{threading.get_native_id()}"))  # two may write one file
     try:
         with unfinished.open("wb") as file:
             yield file

@@ -65,6 +65,18 @@ def test_a_file_written_in_a_block_appears_when_the_block_ends_without_error(fol
     assert not store.exists(folder / "bad")
 
 
+def test_threads_that_write_one_file_leave_it_whole(tmp_path: Path) -> None:
+    contents = [letter * 200_000 for letter in (b"a", b"b")]
+
+    def write(content: bytes) -> None:
+        for _ in range(50):
+            store.write(tmp_path / "file", content)
+            assert (tmp_path / "file").read_bytes() in contents
+
+    store.at_once(write, contents)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_put_moves_and_copy_copies(folder: Path, tmp_path: Path) -> None:
     for target in (folder / "moved", tmp_path / "moved"):
         (tmp_path / "local").write_bytes(CONTENT)

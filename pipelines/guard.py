@@ -39,6 +39,7 @@ DEATHS_ALLOWED = 4  # of another kind; somebody may have killed the process
 MEMORY = 3 * 2**30  # bytes that a child may allocate: a recording that needs more fails by itself
 NOWHERE = -1  # in no item: before the first one, or while the results are packed
 TIMEOUT_S = 300.0  # for one item; a file on a network drive that hangs
+LONGEST_TIMEOUT_S = 1e6  # the kernel takes no alarm without an end
 
 
 class WorkerDiedError(RuntimeError):
@@ -80,15 +81,15 @@ def timeout_s() -> float:
     """The time limit of one item in seconds: ``SLAP_FILE_TIMEOUT``, or `TIMEOUT_S`.
 
     Raises:
-        ValueError: the variable holds no number above 0.
+        ValueError: the variable holds no such number.
     """
     given = os.environ.get("SLAP_FILE_TIMEOUT")
     try:
         seconds = float(given) if given else TIMEOUT_S
     except ValueError:
         seconds = 0.0
-    if not seconds > 0:
-        raise ValueError(f"SLAP_FILE_TIMEOUT={given!r} is no number of seconds above 0")
+    if not 0 < seconds <= LONGEST_TIMEOUT_S:
+        raise ValueError(f"SLAP_FILE_TIMEOUT={given!r} is no number of seconds from 0 to {LONGEST_TIMEOUT_S:g}")
     return seconds
 
 
@@ -124,6 +125,8 @@ class Guard:
             if self._closed:
                 raise WorkerDiedError("the workers were told to stop")
             self._child = self._child or _Child(self._memory, self._threads)
+            if self._closed:  # while it started
+                self._child.process.kill()
             answer = self._child.ask((work, unit, refused, limit))
             if answer is not None:
                 done, value = answer

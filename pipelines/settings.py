@@ -142,10 +142,13 @@ class Settings:
             )
         self.warehouse.mkdir(parents=True, exist_ok=True)
         note = {"mode": self.mode, "raw": str(self.raw)}
+        owner = held.get("id", "")  # kept where the store is left for a while: it is this warehouse's still
         if self.apart:
-            owner = str(held.get("id") or secrets.token_hex(8))
+            owner = owner or secrets.token_hex(8)
             self._claim_store(owner)
-            note |= {"store": str(self.store), "id": owner}
+            note["store"] = str(self.store)
+        if owner:
+            note["id"] = owner
         store.write(self.warehouse / RUN, json.dumps(note).encode())
 
     def _claim_store(self, owner: str) -> None:

@@ -99,7 +99,7 @@ def test_what_may_pass_is_told_from_what_stays() -> None:
     assert crashed is not None and not crashed.passing
 
 
-@pytest.mark.parametrize("value", ["soon", "0", "-1", "nan"])
+@pytest.mark.parametrize("value", ["soon", "0", "-1", "nan", "inf"])
 def test_a_time_limit_that_is_none(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("SLAP_FILE_TIMEOUT", value)
     with pytest.raises(ValueError, match="SLAP_FILE_TIMEOUT"):
@@ -139,6 +139,18 @@ def test_closing_stops_a_unit_that_another_thread_has_in_it(one: Guard, tmp_path
     one.close()
     thread.join(20)
     assert len(failed) == 1
+
+
+def test_closing_while_the_child_starts_stops_it(one: Guard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = guard._Child.__init__
+
+    def start_and_close(self: guard._Child, memory: int | None, threads: int) -> None:
+        start(self, memory, threads)
+        one.close()
+
+    monkeypatch.setattr(guard._Child, "__init__", start_and_close)
+    with pytest.raises(guard.WorkerDiedError, match="told to stop"):
+        one.run(forever, tmp_path / "pid")
 
 
 def double(unit: int, note: Note) -> int:

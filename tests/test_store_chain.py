@@ -329,6 +329,9 @@ def test_the_store_of_the_settings(s3: Store, tmp_path: Path) -> None:
     other = replace(settings, warehouse=tmp_path / "other", raw=tmp_path / "other" / "raw")
     with pytest.raises(SettingsError, match=r"holds what another warehouse made.*remove s3://.*/house/warehouse\.json"):
         other.claim()
+    from_environment("demo", {**told, "SLAP_STORE": str(tmp_path)}).claim()  # here for a while, and there again
+    assert not from_environment("demo", {"SLAP_WAREHOUSE": str(tmp_path)}).apart
+    from_environment("demo", told).claim()
 
 
 def test_without_a_store_all_lies_in_the_warehouse(tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ WHOLE_UP_TO = 64 * 2**20  # bytes of a file that is read into memory, so that ha
 BLOCK = 2**17  # samples of all channels that are decoded at once
 QUALITY = "HQ"  # of soxr
 PIECE = 2**14  # samples that are resampled at once
+FLAC_BLOCKS = 1000  # of metadata; a FLAC with more of them is not copied
 SYNC_WORDS = 64  # that may look like a frame's begin in the last few of a FLAC; more are no sound, and take long
 SILENCE = 2.0 / 32768  # a recording whose samples span less than this, two steps of 16 bits, is silent
 READ_UP_TO_S = 120.0  # a cut of an MP3 that begins earlier is reached by reading: its decoder complains of seeks
@@ -302,7 +303,9 @@ def _flac_to_copy(raw: _Raw) -> _Flac | None:
     if not raw.head.startswith(b"fLaC"):
         return None
     file, at, last, streaminfo = raw.file, 4, False, b""
-    while not last:  # RFC 9639, section 8
+    for _ in range(FLAC_BLOCKS):  # RFC 9639, section 8
+        if last:
+            break
         file.seek(at)
         header = file.read(4)
         if len(header) < 4:
@@ -311,7 +314,7 @@ def _flac_to_copy(raw: _Raw) -> _Flac | None:
         if kind == 0:
             streaminfo = file.read(size)
         at += 4 + size
-    if len(streaminfo) != 34 or not any(streaminfo[18:]) or not _bits(streaminfo, 108, 36):
+    if not last or len(streaminfo) != 34 or not any(streaminfo[18:]) or not _bits(streaminfo, 108, 36):
         return None
     form = (_bits(streaminfo, 80, 20), _bits(streaminfo, 100, 3) + 1, _bits(streaminfo, 103, 5) + 1)
     if form != (RATE, 1, 16) or not _ends_with_a_frame(raw, at, _bits(streaminfo, 16, 16)):

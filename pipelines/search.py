@@ -266,7 +266,7 @@ def _sound(settings: Settings, hit: Hit, own_sound: bool) -> bytes | str:
     corpus = settings.corpora.get(hit.corpus)
     if corpus is None:
         return "no sound: the corpus has no recipe here, so its licence is not known"
-    return _why_silent(corpus) or _from_shard(settings.shards_store / hit.corpus, hit)
+    return _why_silent(corpus) or _from_shard(settings, hit)
 
 
 def _why_silent(corpus: Corpus) -> str:
@@ -278,11 +278,12 @@ def _why_silent(corpus: Corpus) -> str:
     return ""
 
 
-def _from_shard(shards: Path, hit: Hit) -> bytes | str:
-    for tar in store.listing(shards, f"{hit.split}-*.tar"):
-        index = pl.read_parquet(store.source(tar.with_suffix(".parquet")), columns=["utt_id", "offset", "size"])
-        for offset, size in index.filter(utt_id=hit.id).select("offset", "size").iter_rows():
-            return store.read(tar, offset, size)
+def _from_shard(settings: Settings, hit: Hit) -> bytes | str:
+    index = settings.shards / hit.corpus / "index.parquet"  # of all tars, here: no request to a store for each of them
+    if index.is_file():
+        found = pl.scan_parquet(index).filter(utt_id=hit.id).select("shard", "offset", "size").collect()
+        for shard, offset, size in found.iter_rows():
+            return store.read(settings.shards_store / hit.corpus / shard, offset, size)
     return "no sound: it is in no shard any more"
 
 

@@ -20,7 +20,7 @@ from benchmark.files import file_hash
 from benchmark.score import Score, as_json
 from benchmark.task import load_tasks
 from pipelines.corpora import clac, fsdd
-from pipelines.shards import plan, write_shard
+from pipelines.shards import plan, summarise, write_shard
 from slap_model import config
 from slap_model.manifest import manifest_hash
 from slap_model.model import Slap
@@ -92,8 +92,11 @@ def write_corpora(warehouse: Path, raw: Path) -> None:
             rows.append({**row, "start_s": None, "end_s": None, "channel": None, "facts": [], "captions": []})
             utterances.append((utt_id, owner))
             speakers.append((owner, f"person {owner}"))
-        for unit in plan(corpus.name, raw / corpus.name, pl.DataFrame(rows), warehouse / "shards" / corpus.name):
+        shards = warehouse / "shards" / corpus.name
+        units = plan(corpus.name, raw / corpus.name, pl.DataFrame(rows), shards)
+        for unit in units:
             write_shard(unit)
+        summarise([unit.tar for unit in units], len(units), shards)
         write_corpus_card(warehouse, corpus.name)
     with duckdb.connect(str(warehouse / "meta.db")) as con:
         con.execute("CREATE TABLE utterance (utt_id VARCHAR, speaker_id VARCHAR)")

@@ -23,7 +23,6 @@ from __future__ import annotations
 import hashlib
 import io
 import itertools
-import os
 import re
 import shutil
 import stat
@@ -518,23 +517,10 @@ class _SoundFile(soundfile.SoundFile):  # type: ignore[misc]
         return False
 
 
-def _for_soundfile(raw: _Raw) -> _Memory | _Disk | int:
-    """What soundfile opens: an MP3 in memory as a file of the system, since its decoder asks for 4 bytes at a time."""
-    mp3 = raw.head.startswith(b"ID3") or (raw.head[0] == 0xFF and raw.head[1:2] >= b"\xe0")
-    if raw.content is None or not mp3 or not hasattr(os, "memfd_create"):
-        return raw.file
-    descriptor = os.memfd_create("mp3")
-    with open(descriptor, "wb", closefd=False) as file:
-        file.write(raw.content)
-        file.flush()
-        file.seek(0)
-    return descriptor  # soundfile closes it
-
-
 @contextmanager
 def _soundfile(raw: _Raw, start_s: float, end_s: float | None, exact: bool) -> Iterator[_Sound]:
     try:
-        with _SoundFile(_for_soundfile(raw)) as file:
+        with _SoundFile(raw.file) as file:
             rate = int(file.samplerate)
             start, end = _bounds(start_s, end_s, rate, int(file.frames))
             lead = min(start, round((PREROLL_S if start > READ_UP_TO_S * rate else READ_UP_TO_S) * rate))

@@ -118,9 +118,9 @@ def in_order(submit: Callable[[Unit], Future[Result]], units: Iterable[Unit], in
 
 # --- here ---
 
-_idle: dict[
-    int | None, list[Guard]
-] = {}  # by memory: children are kept for the next run, since each takes a second to start
+Kind = tuple[int | None, frozenset[tuple[str, str]]]  # memory, and the environment that a child was started in
+
+_idle: dict[Kind, list[Guard]] = {}  # children are kept for the next run, since each takes a second to start
 
 
 def _local(
@@ -130,7 +130,9 @@ def _local(
         yield from (work(unit, Note()) for unit in units)
         return
     workers = workers or os.cpu_count() or 1
-    kept = _idle.pop(memory, [])
+    kind = (memory, frozenset(os.environ.items()))
+    kept = _idle.pop(kind, [])
+    _close_idle()  # of another environment, as of other credentials
     guards = [*kept, *(Guard(memory) for _ in range(workers - len(kept)))]
     free: queue.SimpleQueue[Guard] = queue.SimpleQueue()
     for guard in guards[:workers]:
@@ -150,7 +152,7 @@ def _local(
         _close(guards)
         raise
     else:
-        _idle.setdefault(memory, []).extend(guards)
+        _idle.setdefault(kind, []).extend(guards)
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -162,5 +164,5 @@ def _close(guards: Iterable[Guard]) -> None:
 
 @atexit.register
 def _close_idle() -> None:
-    for guards in _idle.values():
-        _close(guards)
+    while _idle:
+        _close(_idle.popitem()[1])

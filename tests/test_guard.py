@@ -199,3 +199,13 @@ def _until(condition: object, seconds: float = 20.0) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.02)
+
+
+def spoken_of(unit: str, note: Note) -> str | None:
+    return os.environ.get(unit)
+
+
+def test_a_child_that_was_kept_does_not_remember_another_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value in ("one", "two"):
+        monkeypatch.setenv("SLAP_OF_THIS_TEST", value)
+        assert list(scale.run(spoken_of, ["SLAP_OF_THIS_TEST"], total=1, label="test", workers=1)) == [value]

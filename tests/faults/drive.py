@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from benchmark.baselines import RandomVectors
 from pipelines import captions, embedding, ingest, leftovers, locks, shards, warehouse
@@ -42,16 +43,16 @@ def _captions(settings: Settings) -> None:
 
 
 def _shards(settings: Settings) -> None:
-    shards.UTTERANCES_PER_SHARD = world.UTTERANCES_PER_SHARD
-    for name in world.CORPORA:
-        shards.shard_corpus(
-            settings.corpora[name],
-            settings.raw / name,
-            settings.meta_db,
-            settings.captions_folder,
-            settings.shards / name,
-            ingest.id_key(settings.warehouse),
-        )
+    with mock.patch.object(shards, "UTTERANCES_PER_SHARD", world.UTTERANCES_PER_SHARD):
+        for name in world.CORPORA:
+            shards.shard_corpus(
+                settings.corpora[name],
+                settings.raw / name,
+                settings.meta_db,
+                settings.captions_folder,
+                settings.shards / name,
+                ingest.id_key(settings.warehouse),
+            )
 
 
 def _embed(settings: Settings) -> None:

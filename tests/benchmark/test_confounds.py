@@ -416,7 +416,7 @@ def test_ipvs_earns_its_flag_by_the_rate_of_one_campaign(tmp_path: Path, monkeyp
     # the renderer makes patients speak softly, too, which comes first; the campaign's rate and date come after
     told_by = score.told_by or {}
     assert told_by["native sample rate"] == told_by["session date"] == pytest.approx(0.75, abs=0.05)
-    assert "native sample rate" in flag.sentence
+    assert "native bandwidth" in flag.sentence  # the rate's own property, and finer than the rate itself
 
     def without_level(*of: object) -> pl.DataFrame:
         loud = ("level", "clipping", "DC offset", "noise floor", "signal-to-noise ratio", "digital silence")

@@ -2,14 +2,15 @@
 
 A file's content decides how it is read, not its name, since corpora hold AIFF named ``.wav``:
 
-- Kay CSL (``.nsp`` and ``.egg`` of the Saarbruecken database) here: nspfile allocates what a header claims,
+- Kay CSL (``.nsp`` and ``.egg`` of the Saarbruecken database) here: the package nspfile allocates what a header claims,
 - MP4/M4A, bare AAC, and Matroska/WebM by PyAV, from the extra ``slap[m4a]``,
 - WFDB signals of PhysioNet (a ``.dat``, which has no signature, with its ``.hea`` beside it) here,
 - all else (WAV, FLAC, MP3, Ogg Vorbis and Opus, AIFF, SPHERE, CAF, RF64, W64) by soundfile.
 
-soundfile is the one route of all that it reads, because it is the fastest there (tests/perf/codecs.py, times real time
-on one core, beside PyAV): FLAC 4,700 and 3,900, WAV 19,000 and 860, MP3 3,000 and 1,600, Vorbis 1,200 and 830; only
-Opus is slower, 310 and 575, and is not worth 100 MB of FFmpeg to those who have no AAC.
+soundfile is the one route of all that it reads, because it is faster there than PyAV (tests/perf/codecs.py, times real
+time on one core of a busy machine): FLAC 4,500 and 3,200, WAV 18,900 and 870, MP3 3,500 and 1,500, Vorbis 1,400 and
+790; only Opus is slower, 310 and 440, and is not worth 100 MB of FFmpeg to those who have no AAC. FLAC is written at
+level 5: level 0 encodes a fifth faster and is 2 to 5 % larger, level 8 takes twice as long for 1 to 2 % less.
 
 `convert` makes what is stored: 16 kHz mono 16-bit FLAC. It goes through a recording block by block, so that memory does
 not depend on what a header claims.
@@ -546,7 +547,7 @@ def _soundfile_blocks(file: _SoundFile, lead: int, count: int, whole_steps: bool
             break
         left -= len(frames)
         if dtype == "int16" and not whole_steps:
-            frames = frames * np.float32(1 / 32768)  # exact, and twice as fast as libsndfile's own
+            frames = frames * np.float32(1 / 32768)  # exact; libsndfile's own is slower
         yield frames[lead:]
         lead = max(0, lead - len(frames))
     counted = not file.subtype.startswith("MPEG") and file.frames < UNCOUNTED

@@ -10,7 +10,7 @@ A file's content decides how it is read, not its name, since corpora hold AIFF n
 soundfile is the one route of all that it reads, because it is faster there than PyAV (tests/perf/codecs.py, times real
 time on one core of a busy machine): FLAC 4,500 and 3,200, WAV 18,900 and 870, MP3 3,500 and 1,500, Vorbis 1,400 and
 790; only Opus is slower, 310 and 440, and is not worth 100 MB of FFmpeg to those who have no AAC. FLAC is written at
-level 5: level 0 encodes a fifth faster and is 2 to 5 % larger, level 8 takes twice as long for 1 to 2 % less.
+level 5: level 0 encodes 4 to 28 % faster and is 2 to 5 % larger, level 8 takes twice as long for 1 to 2 % less.
 
 `convert` makes what is stored: 16 kHz mono 16-bit FLAC. It goes through a recording block by block, so that memory does
 not depend on what a header claims.

@@ -11,12 +11,12 @@ import math
 from dataclasses import dataclass
 from functools import cache
 
-import _webrtcvad  # the extension itself: the class over it takes as long as the detector
+import _webrtcvad  # the extension itself: one call for a frame, not two
 import numpy as np
 from numpy.typing import NDArray
 
 RATE = 16_000  # Hz, of the stored audio
-# WebRTC's detector. It hears a quarter of the time, because all of it would take as long as half of the encoding.
+# WebRTC's detector. It hears a quarter of the time: all of it would take nearly as long as the encoding.
 VAD_MODE = 3  # of 0 (calls most things speech) to 3
 VAD_FRAME, VAD_EVERY = 160, 640  # samples: 10 ms are heard every 40 ms
 RESOLUTION = 31.25  # Hz, of the spectra of the bandwidth

@@ -163,6 +163,7 @@ WHERE utt_id IN (SELECT utt_id FROM heard)
 _PEOPLE = "SELECT utt_id, sex, (age_low + age_high) / 2 AS age FROM facts WHERE utt_id IN (SELECT utt_id FROM heard)"
 # Column of a tar's index -> property: what sharding measured before it resampled, and with its ears for speech.
 _NATIVE = {"native_rate": "native sample rate", "bandwidth": "native bandwidth", "speech": "speech share"}
+_NATIVE_TYPES = {"native sample rate": pl.String(), "native bandwidth": pl.Float64(), "speech share": pl.Float64()}
 _CATEGORIES = ("native sample rate", "file type", "device", "channel", "speech task")
 
 
@@ -234,15 +235,18 @@ def _ask(meta_db: Path, query: str, heard: pl.DataFrame) -> pl.DataFrame:
 
 def _native(shards: Sequence[Path]) -> pl.DataFrame:
     """utt_id and `_NATIVE`, the rate as text, of the shards that have an index beside them; null where one lacks it."""
-    types = {"native sample rate": pl.String(), "native bandwidth": pl.Float64(), "speech share": pl.Float64()}
-    parts = [pl.DataFrame(schema={"utt_id": pl.String(), **types})]
-    for shard in shards:
-        if store.exists(index := shard.with_suffix(".parquet")):
-            frame = pl.read_parquet(store.source(index))
-            there = {name: column for column, name in _NATIVE.items() if column in frame.columns}
-            columns = {name: pl.col(there[name]) if name in there else pl.lit(None) for name in types}
-            parts.append(frame.select("utt_id", **{name: columns[name].cast(types[name]) for name in types}))
-    return pl.concat(parts)
+    found = store.at_once(_native_of, shards)
+    return pl.concat([pl.DataFrame(schema={"utt_id": pl.String(), **_NATIVE_TYPES}), *found])
+
+
+def _native_of(shard: Path) -> pl.DataFrame:
+    try:
+        frame = pl.read_parquet(store.source(shard.with_suffix(".parquet")))
+    except FileNotFoundError:
+        return pl.DataFrame(schema={"utt_id": pl.String(), **_NATIVE_TYPES})
+    there = {name: column for column, name in _NATIVE.items() if column in frame.columns}
+    columns = {name: pl.col(there[name]) if name in there else pl.lit(None) for name in _NATIVE_TYPES}
+    return frame.select("utt_id", **{name: columns[name].cast(kind) for name, kind in _NATIVE_TYPES.items()})
 
 
 def _filled(numbers: pl.DataFrame) -> pl.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,9 +19,12 @@ from sklearn.metrics import roc_auc_score
 from benchmark import confounds
 from benchmark.confounds import NAMES, Confound, NothingLeftError, alarms, chance_p, contenders, flags, telling
 from benchmark.evaluate import evaluate
+from benchmark.files import as_parquet
 from benchmark.metrics import measure
 from benchmark.score import Score
 from benchmark.task import Task, load_tasks
+from slap_model import store
+from tests.s3 import Store
 
 RATE = 16_000
 PERSONS, CLIPS = 32, 2
@@ -187,6 +191,21 @@ def test_nothing_known_is_nothing_said(world: World) -> None:
     assert world.columns("confound-recording").equals(table)
     with pytest.raises(NothingLeftError, match="nothing is known"):
         world.confound("confound-silence").features(world.meta_db, [world.tar])  # noise without a pause
+
+
+def test_indexes_on_a_store_are_asked_for_together_and_once(s3: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    tars = [store.place(f"{s3.bucket}/toy/test-{number}.tar") for number in range(4)]
+    for number, tar in enumerate(tars[:3]):
+        index = pl.DataFrame({"utt_id": [str(number)], "native_rate": [8000 + number]})
+        store.write(tar.with_suffix(".parquet"), as_parquet(index))
+    together, asked = threading.Barrier(len(tars)), store.source
+    monkeypatch.setattr(store, "source", lambda path: asked(path) if together.wait(10) >= 0 else None)
+    s3.heal()
+    found = confounds._native(tars)
+    assert found["utt_id"].to_list() == ["0", "1", "2"]
+    assert found["native sample rate"].to_list() == ["8000", "8001", "8002"]
+    assert found["speech share"].null_count() == 3
+    assert sorted(request.line.split()[0] for request in s3.requests) == ["GET"] * len(tars)
 
 
 def test_a_person_without_what_the_task_asks(world: World) -> None:

@@ -66,7 +66,20 @@ import pyarrow.parquet as pq
 from pipelines.corpora import _corpus_toml
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Role, Rows, recipes
 from pipelines.corpora._corpus_toml import OF_SPEAKER, CorpusToml
-from pipelines.corpora._read import MOST_COLUMNS, Row, cell, fold, header_line, number, paths_below, read_table
+from pipelines.corpora._read import (
+    MOST_BYTES,
+    MOST_CELLS,
+    MOST_COLUMNS,
+    MOST_ROWS,
+    Row,
+    cell,
+    fold,
+    header_line,
+    number,
+    paths_below,
+    read_table,
+    said,
+)
 from pipelines.corpora._vocabulary import (
     AGE_RANGE,
     Attribute,
@@ -84,7 +97,6 @@ if TYPE_CHECKING:
 
 TABLES = ("metadata.csv", "metadata.tsv", "metadata.xlsx", "metadata.parquet")
 AUDIO = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aiff", ".sph")
-MOST_ROWS = 5_000_000  # of a Parquet table, whose bytes say little of its size
 NAME = re.compile(r"[a-z][a-z0-9_]*")  # of a cohort: becomes the name of assets and folders
 SELF_REPORTED = frozenset(
     {"phq9", "phq8", "gad7", "ais", "mfi_general", "psqi", "bdi2", "sds", "pcl_c", "vhi", "vhi10", "rsi"}
@@ -313,24 +325,39 @@ def metadata_file(root: Path) -> Path:
 def read_names_and_rows(path: Path, encoding: str) -> tuple[list[str], list[Row]]:
     """The folded column names and the rows of a table in one of the four formats."""
     if path.suffix == ".parquet":
-        try:
-            found = pq.read_metadata(path)
-            if found.num_rows > MOST_ROWS or found.num_columns > MOST_COLUMNS:
-                raise RecipeError(
-                    f"{path}: has {found.num_rows} rows and {found.num_columns} columns, and no table of more than "
-                    f"{MOST_ROWS} rows or {MOST_COLUMNS} columns is read"
-                )
-            frame = pl.read_parquet(path)
-        except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
-            raise RecipeError(f"{path}: cannot be read as Parquet: {error}") from error
+        frame = _parquet(path)
         rows: list[Row] = []
-        for line, cells in enumerate(frame.iter_rows(named=True), start=1):
-            rows.append({fold(name): cell(value) for name, value in cells.items()} | {"_row": str(line)})
+        held = 0
+        for line, cells in enumerate(frame.iter_rows(named=True, buffer_size=32), start=1):
+            row = {fold(name): cell(value) for name, value in cells.items()}
+            held += sum(len(text) for text in row.values() if text is not None)
+            if held > MOST_BYTES:
+                raise RecipeError(f"{path}: holds more than {MOST_BYTES} characters, and no table of more is read")
+            rows.append(row | {"_row": str(line)})
         return [fold(name) for name in frame.columns], rows
     rows = read_table(path, separator=_separator(path, encoding), encoding=encoding, strict=True)
     if not rows:
         raise RecipeError(f"{path}: holds no rows")
     return [name for name in rows[0] if name != "_row"], rows
+
+
+def _parquet(path: Path) -> pl.DataFrame:
+    """A Parquet table, whose bytes say little of its size: one number may stand for millions."""
+    try:
+        found = pq.read_metadata(path)
+        size = sum(found.row_group(group).total_byte_size for group in range(found.num_row_groups))
+        rows, columns = found.num_rows, found.num_columns
+        if rows > MOST_ROWS or columns > MOST_COLUMNS or rows * columns > MOST_CELLS or size > MOST_BYTES:
+            raise RecipeError(
+                f"{path}: has {rows} rows and {columns} columns and unpacks to {size} bytes, and no table of more "
+                f"than {MOST_ROWS} rows, {MOST_COLUMNS} columns, {MOST_CELLS} cells or {MOST_BYTES} bytes is read"
+            )
+        leaves = map(found.schema.column, range(columns))
+        if lists := [leaf.path for leaf in leaves if leaf.max_repetition_level]:
+            raise RecipeError(f"{path}: has lists in column {said(lists)}; a cell of a table is one word or number")
+        return pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
+        raise RecipeError(f"{path}: cannot be read as Parquet: {error}") from error
 
 
 def read_cohort_table(root: Path) -> Table:
@@ -395,7 +422,7 @@ def _columns(table: Path, names: Sequence[str], toml: CorpusToml) -> dict[str, s
     for required in ("speaker", "path"):
         if required not in own:
             raise RecipeError(
-                f"{table}: no column {required}; found {', '.join(names)}; say which it is under [columns] of "
+                f"{table}: no column {required}; found {said(names)}; say which it is under [columns] of "
                 f'{toml.path.name}: <your column> = "{required}"'
             )
     return own

@@ -12,12 +12,13 @@ import threading
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal, TextIO, TypeVar
 
-from pipelines.corpora._base import RecipeError
+from pipelines.corpora._base import RecipeError, Rows
 from pipelines.guard import Guard, Note
 
 # Words that owners write for "not known". A recipe adds its own ("-1" for NeuroVoz symptoms).
@@ -30,12 +31,17 @@ AUDIO_ENDINGS = frozenset(
 )
 
 # What no table of speakers is like: the memory that its reader takes is bounded by these.
-MOST_BYTES = 2**29  # of a file, and of what an XLSX unpacks to
+MOST_BYTES = 2**29  # of a file that is held as a whole, and of what an XLSX unpacks to
+MOST_STREAMED = 2**34  # bytes of a list of recordings of which one row is held at a time
 LONGEST_LINE = 2**20  # characters
 MOST_COLUMNS = 20_000
+MOST_ROWS = 5_000_000
+MOST_CELLS = 50_000_000  # rows times columns: a short row takes a cell for every column
+MOST_SAID = 300  # characters of owners' names in a message
 SHEET_MEMORY = 2**31  # bytes for the process that reads an XLSX
 END = "\0end"  # a line after the last one: it shows whether a quotation mark is still open
 
+T = TypeVar("T")
 Row = dict[str, str | None]  # folded column name -> stripped cell; "_row" -> line number in the file
 
 
@@ -124,44 +130,113 @@ def read_table(
     """
     if not path.is_file():
         raise RecipeError(f"{path.name} not found in {path.parent}: is this the corpus' root folder?")
-    _check_size(path)
-    try:
-        lines = list(
-            _sheet_rows(path, sheet)
-            if path.suffix.lower() == ".xlsx"
-            else _text_rows(path, separator, quoted, encoding)
-        )
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise RecipeError(f"{path}: cannot be read as a table: {str(error).partition(chr(10))[0]}") from error
-    if len(lines) <= header_row:
+    if path.suffix.lower() == ".xlsx":
+        with _as_recipe_error(path):
+            _check_size(path, MOST_BYTES)
+            lines = iter(_sheet_rows(path, sheet))
+    else:
+        lines = table_rows(path, separator=separator, quoted=quoted, encoding=encoding)
+    header = next(itertools.islice(lines, header_row, None), None)
+    if header is None:
         raise RecipeError(f"{path}: holds no header in row {header_row + 1}")
-    names = [fold(name) for name in lines[header_row]]
+    names = [fold(name) for name in header]
     absent = [name for name in required if name not in names]
     if absent:
-        raise RecipeError(f"{path}: no column {', '.join(absent)}; found {', '.join(filter(None, names))}")
+        raise RecipeError(f"{path}: no column {', '.join(absent)}; found {said(filter(None, names))}")
     if strict:
-        _check_shape(path, names, lines[header_row + 1 :], header_row + 2)
+        _check_names(path, names)
+    blank = dict.fromkeys(filter(None, names))
     rows: list[Row] = []
-    for line, cells in enumerate(lines[header_row + 1 :], start=header_row + 2):
+    long: list[int] = []
+    for line, cells in enumerate(lines, start=header_row + 2):
         row: Row = {"_row": str(line)}
         for name, value in zip(names, cells, strict=False):
             if name:
                 row.setdefault(name, cell(value))
+        if strict and any(map(str.strip, cells[len(names) :])):
+            long.append(line)
         if any(value is not None for name, value in row.items() if name != "_row"):
-            rows.append(dict.fromkeys(filter(None, names)) | row)
-    return rows
-
-
-def _check_shape(path: Path, names: Sequence[str], lines: Sequence[Sequence[str]], first: int) -> None:
-    twice = sorted(name for name, count in Counter(names).items() if name and count > 1)
-    if twice:
-        raise RecipeError(f"{path}: two columns are named {', '.join(map(repr, twice))}; rename or remove one of them")
-    long = [str(row) for row, cells in enumerate(lines, start=first) if any(map(str.strip, cells[len(names) :]))]
+            rows.append(blank | row)
+            if len(rows) * len(names) > MOST_CELLS:
+                raise RecipeError(
+                    f"{path}: has {len(names)} columns and more than {len(rows)} rows, and no table of more than "
+                    f"{MOST_CELLS} cells is read"
+                )
     if long:
-        named = ", ".join(long[:10]) + (f" and {len(long) - 10} more" if len(long) > 10 else "")
+        named = ", ".join(map(str, long[:10])) + (f" and {len(long) - 10} more" if len(long) > 10 else "")
         raise RecipeError(
             f"{path}: more cells than columns in row {named}; put a cell that holds the separator in quotation marks"
         )
+    return rows
+
+
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    twice = sorted(name for name, count in Counter(names).items() if name and count > 1)
+    if twice:
+        raise RecipeError(f"{path}: two columns are named {said(map(repr, twice))}; rename or remove one of them")
+
+
+def said(names: Iterable[str]) -> str:
+    """Owners' names for a message, which has room for `MOST_SAID` characters of them."""
+    text = ", ".join(names)
+    return text if len(text) <= MOST_SAID else f"{text[:MOST_SAID]}..."
+
+
+def table_rows(
+    path: Path,
+    *,
+    separator: str = ",",
+    quoted: bool = True,
+    encoding: str = "utf-8-sig",
+    most_bytes: int = MOST_BYTES,
+) -> Iterator[list[str]]:
+    """The rows of a text table as cells, one held at a time; blank rows are empty lists.
+
+    Raises:
+        RecipeError: it is no text table, or larger than any of a corpus.
+    """
+    with _as_recipe_error(path):
+        _check_size(path, most_bytes)
+        for number, row in enumerate(_text_rows(path, separator, quoted, encoding), start=1):
+            if number > MOST_ROWS and row:
+                raise ValueError(f"has more than {MOST_ROWS} rows, and no table of more is read")
+            yield row
+
+
+def lines_of(path: Path, *, most_bytes: int = MOST_BYTES) -> Iterator[str]:
+    """The lines of a UTF-8 text with their ends, one held at a time; only ``\\n`` ends a line.
+
+    Raises:
+        RecipeError: it is no text, or larger than any list of a corpus.
+    """
+    with _as_recipe_error(path):
+        _check_size(path, most_bytes)
+        with path.open(encoding="utf-8-sig", errors="replace", newline="\n") as file:
+            yield from _lines(file)
+
+
+def or_reject(rows: Rows, where: str, lines: Iterator[T]) -> Iterator[T]:
+    """What `table_rows` or `lines_of` gives of a side file; where it cannot be read on is a reject and the end."""
+    try:
+        for first in lines:
+            yield first
+            break
+        else:
+            rows.reject(where, "is empty")
+        yield from lines
+    except RecipeError as error:
+        rows.reject(where, f"cannot be read as a whole: {error}")
+
+
+@contextmanager
+def _as_recipe_error(path: Path) -> Iterator[None]:
+    """Say of which table an error is."""
+    try:
+        yield
+    except RecipeError:
+        raise
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        raise RecipeError(f"{path}: cannot be read as a table: {str(error).partition(chr(10))[0]}") from error
 
 
 def text_of(path: Path, encoding: str = "utf-8-sig", errors: str = "replace") -> str:
@@ -170,8 +245,18 @@ def text_of(path: Path, encoding: str = "utf-8-sig", errors: str = "replace") ->
     Raises:
         RecipeError: it is larger than any text of a corpus.
     """
-    _check_size(path)
+    _check_size(path, MOST_BYTES)
     return path.read_text(encoding, errors=errors)
+
+
+def bytes_of(path: Path) -> bytes:
+    """All of a text file whose encoding only its bytes tell.
+
+    Raises:
+        RecipeError: it is larger than any text of a corpus.
+    """
+    _check_size(path, MOST_BYTES)
+    return path.read_bytes()
 
 
 def json_of(path: Path) -> Any:
@@ -180,17 +265,17 @@ def json_of(path: Path) -> Any:
     Raises:
         RecipeError: it is larger than any of a corpus, or no JSON, or nested too deeply.
     """
-    _check_size(path)
+    _check_size(path, MOST_BYTES)
     try:
         return json.loads(path.read_text("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise RecipeError(f"{path}: not JSON: {error}") from error
 
 
-def _check_size(path: Path) -> None:
+def _check_size(path: Path, most: int) -> None:
     size = path.stat().st_size
-    if size > MOST_BYTES:
-        raise RecipeError(f"{path}: has {size} bytes, and no table or text of more than {MOST_BYTES} is read")
+    if size > most:
+        raise RecipeError(f"{path}: has {size} bytes, and no table or text of more than {most} is read")
 
 
 def header_line(path: Path, encoding: str = "utf-8-sig") -> str:
@@ -217,8 +302,8 @@ def _text_rows(path: Path, separator: str, quoted: bool, encoding: str) -> Itera
                 yield row
                 first = rows.line_num + 1
         except csv.Error as error:
-            said = f"the row that begins in line {first}: {error}"
-            raise ValueError(f"{said}; is a quotation mark not closed?") from error
+            place = f"the row that begins in line {first}"
+            raise ValueError(f"{place}: {error}; is a quotation mark not closed?") from error
 
 
 def _lines(file: TextIO) -> Iterator[str]:

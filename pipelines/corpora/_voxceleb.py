@@ -11,7 +11,6 @@ two years are a reject, and the first is used.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 import re
@@ -21,7 +20,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipelines.corpora._base import Licence, RecipeError, Rows
-from pipelines.corpora._read import Row, cell, fold, number, read_table
+from pipelines.corpora._read import (
+    MOST_STREAMED,
+    Row,
+    cell,
+    fold,
+    header_line,
+    lines_of,
+    number,
+    or_reject,
+    read_table,
+    table_rows,
+)
 from pipelines.schema import Tables
 
 LICENCE = Licence(
@@ -135,8 +145,7 @@ def _meta_file(root: Path, names: tuple[str, ...]) -> Path:
 
 
 def _people(table: Path, where: str, release: Release, rows: Rows) -> dict[str, Row]:
-    with table.open(encoding="utf-8-sig", errors="replace") as file:
-        separator = "\t" if "\t" in file.readline() else ","
+    separator = "\t" if "\t" in header_line(table) else ","
     quoted = separator == ","  # some names hold commas, and are quoted where commas separate
     people: dict[str, Row] = {}
     for row in read_table(table, (release.id_column, *release.other_columns), separator=separator, quoted=quoted):
@@ -251,41 +260,41 @@ def _ages(root: Path, tree: _Tree, rows: Rows) -> tuple[dict[str, float], set[st
 
 def _utt2age(root: Path, where: str, rows: Rows) -> Iterator[tuple[int, str, float]]:
     """AgeVoxCeleb: ``id00042/34f5sBShxSo/00001 70``, separated by a blank, no header; a line a recording."""
-    with (root / where).open(encoding="utf-8-sig", errors="replace") as file:
-        last = None
-        for line, text in enumerate(file, start=1):
-            found = UTT2AGE.match(text)
-            if found is None:
-                rows.reject(f"{where}:{line}", "line is not <speaker>/<video>/<segment> <age>")
-            elif found.groups() != last:  # the other lines of a video say the same
-                last = found.groups()
-                yield line, found["video"], float(found["age"])
+    last = None
+    for line, text in enumerate(or_reject(rows, where, lines_of(root / where)), start=1):
+        found = UTT2AGE.match(text)
+        if found is None:
+            rows.reject(f"{where}:{line}", "line is not <speaker>/<video>/<segment> <age>")
+        elif found.groups() != last:  # the other lines of a video say the same
+            last = found.groups()
+            yield line, found["video"], float(found["age"])
 
 
 def _enrichment(root: Path, where: str, rows: Rows, wrong_sex: set[str]) -> Iterator[tuple[int, str, float]]:
     """VoxCeleb enrichment: one row a video, commas; most rows of the large table have no age."""
     stated: dict[str, dict[str, str | None]] = {}
-    with (root / where).open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        lines = csv.reader(file)
-        header = [fold(name) for name in next(lines, [])]
-        absent = {"voxceleb_id", "video_id", "speaker_age"} - set(header)
-        if absent:
-            rows.reject(where, f"no column {', '.join(sorted(absent))}: ages not read")
-            return
-        try:
-            for cells in lines:
-                row = dict(zip(header, cells, strict=False))
-                speaker, video = cell(row.get("voxceleb_id")), cell(row.get("video_id"))
-                if speaker is None or video is None:
-                    rows.reject(f"{where}:{lines.line_num}", "row names no speaker or no video")
-                    continue
-                stated.setdefault(speaker, {name: row.get(name) for name in ("gender", *EXTERNAL_SEX)})
-                age = number(row.get("speaker_age"))
-                age = number(row.get("speaker_age_title_only")) if age is None else age
-                if age is not None:
-                    yield lines.line_num, f"{speaker}/{video}", age
-        except csv.Error as error:
-            rows.reject(f"{where}:{lines.line_num}", f"cannot be read from here on: {error}")
+    # descriptions of videos make it large
+    lines = or_reject(rows, where, table_rows(root / where, most_bytes=MOST_STREAMED))
+    header = [fold(name) for name in next(lines, ())]
+    if not header:
+        return
+    absent = {"voxceleb_id", "video_id", "speaker_age"} - set(header)
+    if absent:
+        rows.reject(where, f"no column {', '.join(sorted(absent))}: ages not read")
+        return
+    for line, cells in enumerate(lines, start=2):
+        if not cells:
+            continue
+        row = dict(zip(header, cells, strict=False))
+        speaker, video = cell(row.get("voxceleb_id")), cell(row.get("video_id"))
+        if speaker is None or video is None:
+            rows.reject(f"{where}:{line}", "row names no speaker or no video")
+            continue
+        stated.setdefault(speaker, {name: row.get(name) for name in ("gender", *EXTERNAL_SEX)})
+        age = number(row.get("speaker_age"))
+        age = number(row.get("speaker_age_title_only")) if age is None else age
+        if age is not None:
+            yield line, f"{speaker}/{video}", age
     for speaker, words in stated.items():
         own = _first_letter(words["gender"])
         others = [letter for letter in (_first_letter(words[name]) for name in EXTERNAL_SEX) if letter]
@@ -303,14 +312,13 @@ def _languages(root: Path, where: str | None, rows: Rows) -> dict[tuple[str, int
     languages: dict[tuple[str, int], str] = {}
     if where is None:
         return languages
-    with (root / where).open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        for line, cells in enumerate(csv.reader(file), start=1):
-            video, _, segment = (cells[0] if cells else "").strip().removesuffix(".wav").rpartition("/")
-            language = cell(cells[1]) if len(cells) > 1 else None
-            if segment.isdecimal() and language is not None:
-                languages[video, int(segment)] = language
-            elif line > 1:  # whether line 1 is a header is not known for sure
-                rows.reject(f"{where}:{line}", "line is not <speaker>/<video>/<segment>.wav,<language>,<score>")
+    for line, cells in enumerate(or_reject(rows, where, table_rows(root / where)), start=1):
+        video, _, segment = (cells[0] if cells else "").strip().removesuffix(".wav").rpartition("/")
+        language = cell(cells[1]) if len(cells) > 1 else None
+        if segment.isdecimal() and len(segment) < 10 and language is not None:
+            languages[video, int(segment)] = language
+        elif line > 1:  # whether line 1 is a header is not known for sure
+            rows.reject(f"{where}:{line}", "line is not <speaker>/<video>/<segment>.wav,<language>,<score>")
     return languages
 
 

@@ -31,7 +31,6 @@ What to know:
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,7 +40,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
-from pipelines.corpora._read import folders, visible
+from pipelines.corpora._read import folders, or_reject, table_rows, visible
 from pipelines.schema import Tables
 
 if TYPE_CHECKING:
@@ -199,10 +198,9 @@ class _Reader:
         """Rows of a side file as ("file:row", stripped cells); none where the file is absent."""
         if path.is_file():
             name = path.relative_to(self.root).as_posix()
-            with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-                for number, cells in enumerate(csv.reader(file), start=1):
-                    if any(cell.strip() for cell in cells):
-                        yield f"{name}:{number}", [cell.strip() for cell in cells]
+            for number, cells in enumerate(or_reject(self.rows, name, table_rows(path)), start=1):
+                if any(cell.strip() for cell in cells):
+                    yield f"{name}:{number}", [cell.strip() for cell in cells]
 
 
 def miniature(root: Path, voices: Voices) -> None:

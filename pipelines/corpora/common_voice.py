@@ -45,7 +45,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
-from pipelines.corpora._read import cell, fold
+from pipelines.corpora._read import MOST_STREAMED, cell, fold, lines_of, or_reject, said
 from pipelines.schema import Tables
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ RELEASE = re.compile(r"^cv-corpus-(?P<major>\d+)(?:\.(?P<minor>\d+))?")
 LOCALE = r"(?P<locale>[A-Za-z]{2,3}(?:-[A-Za-z]+)*)"
 FOLDER = re.compile(rf"^(?:cv-corpus-.*_)?{LOCALE}$")
 CLIP = re.compile(rf"^common_voice_{LOCALE}_\d+\.mp3$")
-COMMA = re.compile(r",(?![^(]*\))")  # not inside parentheses
+MARK = re.compile(r"[(),]")
 REFUSED = "do_not_wish_to_say"
 NOT_READ = {  # other layouts
     "cv-valid-train.csv": "the release of 2017 names no contributors (client_id): not read",
@@ -170,7 +170,7 @@ def _scan_folder(
     if broken:
         rows.reject(where, "demographics of release 6.0 are broken, say the owners: not used; take 6.1")
     for name in LISTS:
-        absent: list[int] = []
+        absent, first_absent = 0, 0
         for line, row in _read_list(rows, folder / f"{name}.tsv", f"{prefix}{name}.tsv"):
             at = f"{prefix}{name}.tsv:{line}"
             client, path = row["client_id"], row["path"]
@@ -179,7 +179,7 @@ def _scan_folder(
                 continue
             file = path if path.endswith(".mp3") else f"{path}.mp3"
             if file not in here:
-                absent.append(line)
+                absent, first_absent = absent + 1, first_absent or line
             elif not here[file]:
                 here[file] = True
                 clip = f"{prefix}clips/{file}"
@@ -194,7 +194,7 @@ def _scan_folder(
                     row = dict.fromkeys(row) | {"locale": row["locale"]}
                 _add_clip(rows, clip, row, at, client, locale, split, clients[client])
         if absent:
-            rows.reject(f"{prefix}{name}.tsv", f"{len(absent)} rows without their clip, the first in row {absent[0]}")
+            rows.reject(f"{prefix}{name}.tsv", f"{absent} rows without their clip, the first in row {first_absent}")
     for orphan in sorted(file for file, listed in here.items() if not listed):
         rows.reject(f"{prefix}clips/{orphan}", "no TSV lists this file")
     return (file for file, listed in here.items() if listed)
@@ -208,18 +208,21 @@ def _read_list(rows: Rows, path: Path, where: str) -> Iterator[tuple[int, dict[s
     if not path.is_file():
         return
     # only \n ends a row: a sentence may hold any other separator of lines
-    with path.open(encoding="utf-8-sig", errors="replace", newline="\n") as file:
-        header = [fold(name) for name in file.readline().split("\t")]
-        places = {name: header.index(name) for name in COLUMNS if name in header}
-        if not {"client_id", "path"} <= places.keys():
-            rows.reject(where, f"list cannot be read: no column client_id or path; found {', '.join(header)}")
-            return
-        for line, text in enumerate(file, start=2):
-            cells = text.rstrip("\r\n").split("\t")
-            if cells != [""]:
-                row = dict.fromkeys(COLUMNS)
-                row |= {name: cell(cells[place]) for name, place in places.items() if place < len(cells)}
-                yield line, row
+    lines = or_reject(rows, where, lines_of(path, most_bytes=MOST_STREAMED))
+    first = next(lines, None)
+    if first is None:
+        return
+    header = [fold(name) for name in first.split("\t")]
+    places = {name: header.index(name) for name in COLUMNS if name in header}
+    if not {"client_id", "path"} <= places.keys():
+        rows.reject(where, f"list cannot be read: no column client_id or path; found {said(header)}")
+        return
+    for line, text in enumerate(lines, start=2):
+        cells = text.rstrip("\r\n").split("\t")
+        if cells != [""]:
+            row = dict.fromkeys(COLUMNS)
+            row |= {name: cell(cells[place]) for name, place in places.items() if place < len(cells)}
+            yield line, row
 
 
 def _add_clip(
@@ -252,7 +255,18 @@ def _add_clip(
 
 def _accents(text: str) -> Iterator[str]:
     """Split accents at the commas outside parentheses: ``India and South Asia (India, Pakistan)`` is one."""
-    return (name for name in map(cell, COMMA.split(text)) if name is not None)
+    cuts, closes = [len(text)], False
+    for mark in reversed(list(MARK.finditer(text))):  # from the end: in linear time, whatever the text
+        if mark[0] != ",":
+            closes = mark[0] == ")"
+        elif not closes:
+            cuts.append(mark.start())
+    start = 0
+    for end in reversed(cuts):
+        name = cell(text[start:end])
+        if name is not None:
+            yield name
+        start = end + 1
 
 
 def _add_speakers(rows: Rows, clients: dict[str, Client]) -> None:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.corpora._acted import as_acted, observe_acted
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
-from pipelines.corpora._read import folders, text_of, visible
+from pipelines.corpora._read import bytes_of, folders, text_of, visible
 from pipelines.schema import Tables
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ LAST_MANDARIN = 10
 
 # The owners' ReadMe.txt, for copies without it.
 WOMEN = frozenset({"0001", "0002", "0003", "0007", "0009", "0015", "0016", "0017", "0018", "0019"})
-README_LINE = re.compile(r"^\s*(?P<speaker>\d{4})\s*:\s*(?:Chinese|English)\s+(?P<sex>Female|Male)\s*$", re.M)
+README_LINE = re.compile(r"^[ \t]*(?P<speaker>\d{4})\s*:\s*(?:Chinese|English)\s+(?P<sex>Female|Male)\s*$", re.M)
 
 
 def scan(root: Path) -> Tables:
@@ -111,7 +111,7 @@ def _written(path: Path, root: Path, rows: Rows) -> dict[str, str]:
         return {}
     found: dict[str, str] = {}
     unknown: Counter[str] = Counter()
-    for number, line in enumerate(_text(path.read_bytes()).splitlines(), start=1):
+    for number, line in enumerate(_text(bytes_of(path)).splitlines(), start=1):
         cells = [cell.strip() for cell in line.split("\t")]
         emotion = CHINESE.get(cells[-1], cells[-1].capitalize())
         if len(cells) != 3 or not FILE.match(f"{cells[0]}.wav"):

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
-from pipelines.corpora._read import Row, fold, number, read_table, visible
+from pipelines.corpora._read import Row, fold, header_line, number, read_table, visible
 from pipelines.schema import Tables
 
 if TYPE_CHECKING:
@@ -127,9 +127,7 @@ def _table(path: Path, required: Sequence[str], sheet: str | None = None) -> lis
     """The rows of a workbook, or of a table that somebody exported from it."""
     if path.suffix.lower() == ".xlsx":
         return read_table(path, required, sheet=sheet)
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        separator = ";" if ";" in file.readline() else ","
-    return read_table(path, required, separator=separator)
+    return read_table(path, required, separator=";" if ";" in header_line(path) else ",")
 
 
 def _audio_by_id(rows: Rows, root: Path) -> dict[str, Path]:

@@ -106,7 +106,7 @@ def _pairs(path: Path, rows: Rows) -> dict[str, str]:
     if not path.is_file():
         raise RecipeError(f"{path} not found: each split needs utt2spk, wav.scp, spk2age and spk2gender")
     pairs = {}
-    for line, text in enumerate(path.read_text("utf-8-sig").splitlines(), start=1):
+    for line, text in enumerate(text_of(path).splitlines(), start=1):
         words = text.split(maxsplit=1)
         if len(words) == 2 and cell(words[1]) is not None:
             pairs[words[0]] = words[1].strip()

@@ -8,13 +8,16 @@ import os
 import time
 import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines import ingest
-from pipelines.corpora import _byo
+from pipelines.corpora import _byo, _read
 from pipelines.corpora._base import RecipeError, corpora
 from pipelines.corpora._read import json_of, read_table, text_of
 from tests.hostile.run import peak, reset_peak
@@ -56,7 +59,10 @@ def holes(size: int, begin: bytes = b"") -> Callable[[Path], None]:
 
 
 def written(content: bytes) -> Callable[[Path], None]:
-    return lambda path: path.write_bytes(content) and None
+    def write(path: Path) -> None:
+        path.write_bytes(content)
+
+    return write
 
 
 def book(sheet: str, *more: tuple[str, bytes]) -> bytes:
@@ -140,12 +146,171 @@ def test_a_table_is_refused_in_words_and_in_little_memory(
     assert time.monotonic() - started < 30
 
 
+@dataclass(frozen=True)
+class Side:
+    """A table of a recipe, good as far as ``begin``, with what must lie around it."""
+
+    corpus: str
+    table: str
+    begin: str
+    around: dict[str, str] = field(default_factory=dict)
+    needed: bool = False  # the corpus cannot be read without it
+
+
+VIDEO = "21Uxsk56VDQ"
+VOX1 = {"vox1_meta.csv": "VoxCeleb1 ID\tVGGFace1 ID\tGender\tNationality\tSet\nid10001\tA\tm\tIreland\tdev\n"}
+VOX1 |= {f"wav/id10001/{VIDEO}/00001.wav": ""}
+PVQD = {
+    "Audio Files/BL01.wav": "",
+    "demographics.csv": "Participant ID,Gender,Age\nBL01,F,40\n",
+    "cape-v.csv": "File,Characteristics,Rater 1 Time 1\nBL01,Severity,4\n",
+    "grbas.csv": "File,Characteristics,Rater 1 Time 1\nBL01,Grade,1\n",
+}
+ANDROIDS = {"Reading-Task/01_CF56_1.wav": ""}
+ENRICHED = "VoxCeleb_ID,video_id,speaker_age,gender,gender_wiki,gender_dbpedia,gender_gkg\n"
+CLIP = "cv-corpus-22.0-2025-06-20/en/clips/common_voice_en_1.mp3"
+LIST = "cv-corpus-22.0-2025-06-20/en/validated.tsv"
+SIDES = {
+    "androids: turns": Side("androids", "interview_timedata.csv", "01_CF56_1,1,2\n", ANDROIDS),
+    "androids: folds": Side("androids", "fold-lists.csv", "Read,,Interview\n", ANDROIDS),
+    "pvqd: people": Side("pvqd", "demographics.csv", PVQD["demographics.csv"], PVQD, needed=True),
+    "pvqd: ratings": Side("pvqd", "cape-v.csv", PVQD["cape-v.csv"], PVQD, needed=True),
+    "voxceleb: people": Side("voxceleb1", "vox1_meta.csv", VOX1["vox1_meta.csv"], VOX1, needed=True),
+    "voxceleb: ages": Side("voxceleb1", "utt2age.train", f"id10001/{VIDEO}/00001 70\n", VOX1),
+    "voxceleb: videos": Side("voxceleb1", "final_dataframe_extended.csv", ENRICHED, VOX1),
+    "voxceleb: languages": Side("voxceleb1", "lang_vox1_final.csv", f"id10001/{VIDEO}/00001.wav,en,1\n", VOX1),
+    "common voice": Side("common_voice", LIST, "client_id\tpath\nC1\tcommon_voice_en_1.mp3\n", {CLIP: ""}),
+    "esd": Side("esd", "0001/0001.txt", "0001_000001\tx\tHappy\n", {"0001/Happy/0001_000001.wav": ""}, needed=True),
+    "speechocean762": Side(
+        "speechocean762",
+        "train/spk2age",
+        "0001 30\n",
+        {
+            "WAVE/SPEAKER0001/000010001.WAV": "",
+            "train/utt2spk": "000010001 0001\n",
+            "train/wav.scp": "000010001 WAVE/SPEAKER0001/000010001.WAV\n",
+            "train/spk2gender": "0001 m\n",
+        },
+        needed=True,
+    ),
+}
+LINES = tuple(name for name in SIDES if name not in ("esd", "speechocean762"))  # the others are read as a whole
+WOUNDS: dict[str, tuple[Callable[[bytes], Callable[[Path], None]], str, tuple[str, ...]]] = {
+    "10 million columns": (lambda begin: written(begin + b"a,\ta " * 5_000_000), "is no row of a table", LINES),
+    "NUL bytes": (lambda begin: written(begin + b"a\0b\n"), "holds NUL bytes", LINES),
+    "20 GB": (lambda begin: holes(20 * 2**30, begin), "no table or text of more than", tuple(SIDES)),
+    "an unclosed quotation mark": (
+        lambda begin: written(begin + b'"a,b\nc,d\n'),
+        "is never closed",
+        tuple(name for name in LINES if name not in ("voxceleb: ages", "voxceleb: people", "common voice")),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("side", "wound"),
+    [(side, wound) for wound, (_, _, hit) in WOUNDS.items() for side in hit],
+)
+def test_the_tables_of_recipes_are_bounded(tmp_path: Path, side: str, wound: str) -> None:
+    one, (attack, message, _) = SIDES[side], WOUNDS[wound]
+    folder = tmp_path / "raw"
+    for name, text in {**one.around, one.table: ""}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    attack(one.begin.encode())(folder / one.table)
+    reset_peak()
+    before, started = peak(), time.monotonic()
+    done = ingest.ingest(corpora()[one.corpus], folder, tmp_path / "tables", b"key")
+    assert peak() - before < FEW
+    assert time.monotonic() - started < 10
+    rejects = dict(pl.read_parquet(tmp_path / f"tables/{one.corpus}/reject.parquet").select("path", "reason").rows())
+    if one.needed:
+        assert message in done.reason and one.table in done.reason and len(done.reason) < 1_000
+        assert rejects == {".": done.reason}
+    else:
+        assert message in rejects.get(one.table, ""), rejects
+        if not (one.corpus == "common_voice" and wound == "20 GB"):
+            assert (done.reason, done.utterances) == ("", 1)
+
+
+def test_a_long_list_of_common_voice_is_read(tmp_path: Path) -> None:
+    """It is read row by row: the size that bounds other tables does not."""
+    one, folder = SIDES["common voice"], tmp_path / "raw"
+    (folder / CLIP).parent.mkdir(parents=True)
+    (folder / CLIP).touch()
+    holes(4 * 2**30, one.begin.encode())(folder / LIST)
+    tables = corpora()["common_voice"].scan(folder)
+    assert tables.utterances["path"].to_list() == [CLIP]
+    assert "row 3 holds NUL bytes" in dict(tables.rejects.select("path", "reason").rows())[LIST]
+
+
+def test_accents_of_common_voice_are_parted_in_linear_time(tmp_path: Path) -> None:
+    folder = tmp_path / "raw"
+    (folder / CLIP).parent.mkdir(parents=True)
+    (folder / CLIP).touch()
+    (folder / LIST).write_text("client_id\tpath\taccents\nC1\tcommon_voice_en_1.mp3\t" + "a," * 500_000 + "b (c,d)\n")
+    started = time.monotonic()
+    tables = corpora()["common_voice"].scan(folder)
+    assert time.monotonic() - started < 10
+    assert set(tables.observations.filter(attribute="accent")["value"]) == {"a", "b (c,d)"}
+
+
+def test_a_short_row_takes_a_cell_for_every_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text(",".join(f"c{n}" for n in range(20_000)) + "\n" + "a\n" * 2_600)
+    with pytest.raises(RecipeError, match="has 20000 columns and more than 2501 rows"):
+        read_table(path)
+    monkeypatch.setattr(_read, "MOST_ROWS", 1_000)
+    path.write_text("a\n" * 1_001)
+    with pytest.raises(RecipeError, match="has more than 1000 rows"):
+        read_table(path)
+    path.write_text("a\n1\n" + "\n" * 2_000)  # blank rows are none
+    assert read_table(path) == [{"_row": "2", "a": "1"}]
+
+
+def test_a_message_does_not_repeat_all_columns(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text(",".join(f"column {n}" for n in range(20_000)) + "\na\n")
+    with pytest.raises(RecipeError, match="no column speaker; found column 0, column 1, ") as caught:
+        read_table(path, ["speaker"])
+    assert len(str(caught.value)) < 1_000
+
+
 def test_parquet_that_says_more_rows_than_any_cohort_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_byo, "MOST_ROWS", 1_000)
     folder = cohort(tmp_path / "raw", None)
     pl.DataFrame({"speaker": ["a"] * 1_001, "path": ["1.wav"] * 1_001}).write_parquet(folder / "metadata.parquet")
     with pytest.raises(RecipeError, match="has 1001 rows and 2 columns"):
         corpora(tmp_path / "raw")["clinic"].scan(folder)
+
+
+def test_parquet_of_few_bytes_and_endless_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, path = cohort(tmp_path / "raw", None), tmp_path / "raw/clinic/metadata.parquet"
+    word = pa.DictionaryArray.from_arrays(pa.array([0] * 200_000, pa.int32()), pa.array(["a" * 2**20]))
+    pq.write_table(pa.table({"speaker": word}), path, compression="zstd")  # 200 GB as rows of Python's
+    assert path.stat().st_size < 2_000
+    monkeypatch.setattr(_byo, "MOST_BYTES", 2**26)  # 512 MiB would take longer, and more of `FEW`
+    reset_peak()
+    before = peak()
+    with pytest.raises(RecipeError, match="holds more than 67108864 characters"):
+        corpora(tmp_path / "raw")["clinic"].scan(folder)
+    assert peak() - before < FEW
+    monkeypatch.setattr(_byo, "MOST_CELLS", 1_000)
+    pl.DataFrame({str(n): [0] * 100 for n in range(11)}).write_parquet(path)
+    with pytest.raises(RecipeError, match="has 100 rows and 11 columns"):
+        corpora(tmp_path / "raw")["clinic"].scan(folder)
+    pl.DataFrame({"speaker": [["a", "b"]], "path": ["1.wav"]}).write_parquet(path)
+    with pytest.raises(RecipeError, match="has lists in column speaker"):
+        corpora(tmp_path / "raw")["clinic"].scan(folder)
+
+
+def test_a_workbook_of_a_recipe_is_bounded(tmp_path: Path) -> None:
+    for name, text in PVQD.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "Demographics.xlsx").write_bytes(book(HEAD, *((f"{n}.xml", bytes(2**26)) for n in range(9))))
+    with pytest.raises(RecipeError, match=r"Demographics\.xlsx: cannot be read as a table: unpacks to 603"):
+        corpora()["pvqd"].scan(tmp_path)
 
 
 PATHS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -19,10 +19,15 @@ UNCLAIMED = "no row of the corpus names this audio file"
 MEMORY = "1GiB"  # for DuckDB's buffers; what does not fit goes to files
 
 
-def is_audio(path: str) -> bool:
-    """Whether a path below a corpus folder ends like audio; hidden files and the twins of a Mac are none."""
+def is_audio(path: str, more: Sequence[str] = ()) -> bool:
+    """Whether a path below a corpus folder ends like audio; hidden files and the twins of a Mac are none.
+
+    Args:
+        path: of a file.
+        more: endings of audio in this corpus alone, see `Corpus.audio_endings`.
+    """
     dot, ending = path.rpartition(".")[1:]
-    if not dot or ending.lower() not in AUDIO_ENDINGS:
+    if not dot or (ending.lower() not in AUDIO_ENDINGS and ending.lower() not in more):
         return False
     return not any(part.startswith(".") or part == "__MACOSX" for part in path.split("/"))
 

@@ -285,7 +285,7 @@ def _fingerprint(corpus: Corpus, root: Path, key: bytes, audio: Spool) -> tuple[
         digest.update(f"\n{path}\0{size}\0{changed}\0{leaves}".encode(errors="surrogateescape"))
         if leaves:
             leaving.append(path)
-        elif accounting.is_audio(path):
+        elif accounting.is_audio(path, corpus.audio_endings):
             audio.add((_base.printable(path),))
     return digest.hexdigest(), leaving
 

@@ -71,6 +71,7 @@ class Corpus:
     official_splits: bool = False  # use the owners' split where it is speaker-disjoint
     cohort: bool = False  # in the bring-your-own layout, which any lab may use: see `_byo`
     folder: str = ""  # of a cohort whose folder cannot have the corpus' name
+    audio_endings: tuple[str, ...] = ()  # of its recordings, where they say nothing elsewhere: "dat" of WFDB
     # Audio files that no utterance is made of: a regular expression (Rust's) of their path -> why; see `accounting`.
     no_inputs: Mapping[str, str] = field(default_factory=dict)
     traps: Mapping[str, str] = field(default_factory=dict)  # what breaks a naive reader: short name -> one sentence

@@ -197,6 +197,7 @@ CORPUS = Corpus(
     scan=scan,
     miniature=miniature,
     label="voice_disorder",
+    audio_endings=("dat",),
     traps={
         "keys-vary": "Keys of the info files vary in capitals and blanks and end in a colon.",
         "nu-is-missing": "NU means not used: the number is unknown, not 0.",

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipelines import audio
+from pipelines import accounting, audio, ingest
 from pipelines.corpora import voiced
 from pipelines.corpora._base import RecipeError, corpora
 from pipelines.voices import Voices
@@ -63,6 +64,19 @@ def test_the_signal_is_read_by_its_header(tables, root, copy):
     assert len(found) == 3
     (copy / voiced.HOME / "voice001.hea").unlink()
     assert "voiced:voice001" not in voiced.scan(copy).speakers["speaker_id"].to_list()
+
+
+def test_a_signal_that_no_person_has_is_accounted_for(copy, tmp_path):
+    """No ending tells a WFDB signal from other data, so the recipe says that its .dat are recordings."""
+    (copy / voiced.HOME / "voice1234.DAT").touch()
+    (copy / voiced.HOME / "voices again").mkdir()
+    shutil.copy(copy / voiced.HOME / "voice001.dat", copy / voiced.HOME / "voices again")
+    done = ingest.ingest(corpora()["voiced"], copy, tmp_path / "tables", b"key")
+    assert (done.audio_files, done.unclaimed) == (8 + 2 + 2, 2)
+    rejects = pl.read_parquet(tmp_path / "tables/voiced/reject.parquet").filter(reason=accounting.UNCLAIMED)
+    assert rejects["path"].to_list() == [f"{voiced.HOME}/voice1234.DAT", f"{voiced.HOME}/voices again/voice001.dat"]
+    other = ingest.ingest(dataclasses.replace(corpora()["voiced"], audio_endings=()), copy, tmp_path / "other", b"key")
+    assert (other.audio_files, other.unclaimed) == (0, 0)
 
 
 @pytest.mark.trap("voiced.two-text-files")

@@ -251,6 +251,12 @@ def test_a_killed_run_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
         ("row without recordings of AVPEPUDEAC0999", "row without recordings of #"),
         ("PHQ-8 outside 0..24", "PHQ-# outside #..#"),
         ("name is not <actor>/<sentence>.wav", "name is not <actor>/<sentence>.wav"),
+        ("second copy of Anna Maria/hello.wav", "second copy of #"),
+        ("the owners' copy of a b.wav", "the owners' copy of #"),
+        ("no transcript train/Zoë.cha: the turns are unknown", "no transcript #: the turns are unknown"),
+        ("DIAGNOSIS 'Zoë O\\'Hara' is none of healthy, mci", "DIAGNOSIS # is none of healthy, mci"),
+        ("the participant's turns, not the doctor's", "the participant's turns, not the doctor's"),
+        ("speaker anne-marie-3 has no recordings", "speaker # has no recordings"),
     ],
 )
 def test_reasons_in_dagster_hold_no_owners_id(reason: str, shown: str) -> None:

@@ -1,5 +1,7 @@
 """What several assets need: how tables look in the Dagster UI, and which corpora take part."""
 
+import re
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 
@@ -29,14 +31,34 @@ def markdown(frame: pl.DataFrame, rows: int = 30) -> dg.MarkdownMetadataValue:
         return dg.MetadataValue.md(str(frame.head(rows)) if frame.height else "none")
 
 
-def reasons(rejects: pl.DataFrame) -> pl.DataFrame:
-    """Rejects counted by reason; words and paths with digits are folded: they may be ids, which stay in the tables."""
-    folded = (
-        pl.col("reason")
-        .str.replace_all(r"[^\s<>:]*/[^\s<>:]*\d[^\s<>:]*|[^\s<>:]*\d[^\s<>:]*/[^\s<>:]*|\w*\d\w*", "#")
-        .alias("reason")
-    )
-    return rejects.group_by(folded).len("files").sort("files", "reason", descending=[True, False])
+# What a reason may tell of an owner: a file that it names at its end, a quoted cell, a path, a word with a digit.
+AT_THE_END = r"(?s)((?:copy|second row|row without recordings) of ).*"
+QUOTED = r"""(^|[\s(:])(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+PATH = r"[^\s<>:]+/[^\s<>:]+"
+LETTER = r"[\p{Ll}\p{Lo}]"  # a code of an instrument has none: PHQ-8
+CODE = rf"[\w'’-]*\d[\w'’-]*{LETTER}[\w'’-]*|[\w'’-]*{LETTER}[\w'’-]*\d[\w'’-]*|\w*\d\w*"
+
+
+def reasons(rejects: pl.DataFrame, ids: Iterable[str] = ()) -> pl.DataFrame:
+    """Rejects counted by reason, without what may name a person: that stays in the tables.
+
+    Args:
+        rejects: with a column ``reason``.
+        ids: the owners' ids of the speakers; those that look like plain words are folded, too.
+    """
+    plain = [name for name in ids if len(name.encode()) > 2 and not re.fullmatch(r"[\w'’-]*\d[\w'’-]*", name)]
+    plain.sort(key=len, reverse=True)  # Anna Maria before Anna
+    folded = pl.col("reason").str.replace_all(AT_THE_END, "${1}#")
+    if plain:
+        folded = folded.str.replace_many(plain, ["#"] * len(plain), leftmost=True)
+    folded = folded.str.replace_all(QUOTED, "${1}#").str.replace_all(rf"{PATH}|{CODE}", "#")
+    return rejects.group_by(folded.alias("reason")).len("files").sort("files", "reason", descending=[True, False])
+
+
+def owner_ids(settings: Settings, corpus: str) -> list[str]:
+    """The owners' ids of a corpus' speakers, as `reasons` takes them."""
+    speakers = pl.read_parquet(settings.tables / corpus / "speaker.parquet", columns=["speaker_id"])
+    return speakers["speaker_id"].str.strip_prefix(f"{corpus}:").to_list()
 
 
 def places(paths: pl.Series) -> pl.DataFrame:

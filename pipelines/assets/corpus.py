@@ -80,7 +80,7 @@ def corpus_assets(corpus: Corpus) -> list[dg.AssetSpec | dg.AssetsDefinition]:
                 "utterances": result.utterances,
                 "observations": result.observations,
                 "rejects": result.rejects,
-                "reject_reasons": common.markdown(common.reasons(rejects)),
+                "reject_reasons": common.markdown(common.reasons(rejects, common.owner_ids(settings, corpus.name))),
                 "synthetic": result.synthetic,
                 **({"reason": result.reason} if result.reason else {}),
             }
@@ -149,7 +149,9 @@ def corpus_assets(corpus: Corpus) -> list[dg.AssetSpec | dg.AssetsDefinition]:
                 "shards": report.shards,
                 "written_now": report.written,
                 "rejects": report.rejects.height,
-                "reject_reasons": common.markdown(common.reasons(report.rejects)),
+                "reject_reasons": common.markdown(
+                    common.reasons(report.rejects, common.owner_ids(settings, corpus.name))
+                ),
             }
         )
 

@@ -376,7 +376,7 @@ def read_cohort_table(root: Path) -> Table:
 def _check_decoded(table: Path, rows: Sequence[Row], own: Mapping[str, str], toml: CorpusToml) -> None:
     """Complain about bytes that are no text: two people may become one where a letter is lost."""
     wrong = [
-        f"row {row['_row']}, column {name}: {row.get(name)!r} is not text in {toml.encoding.removesuffix('-sig')}"
+        f"row {row['_row']}, column {name} is not text in {toml.encoding.removesuffix('-sig')}"  # may be a name
         for row in rows
         for name in own.values()
         if "\ufffd" in (row.get(name) or "")

@@ -164,7 +164,7 @@ CORPUS = Corpus(
     scan=scan,
     miniature=miniature,
     label="dysarthria",
-    no_inputs={r"_M[2-8]\.wav$": "the same utterance by another microphone, or processed"},
+    no_inputs={r"(?i)_M[2-8]\.wav$": "the same utterance by another microphone, or processed"},
     traps={
         "seven-microphones": "M2 to M8 heard the same utterance at once: one file of each utterance is kept.",
         "three-versions": "original, noisereduce and normalized hold the same recordings.",

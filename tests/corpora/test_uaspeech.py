@@ -3,6 +3,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from pipelines import ingest
 from pipelines.corpora import uaspeech
 from pipelines.corpora._base import RecipeError
 from pipelines.voices import Voices
@@ -140,3 +141,10 @@ def test_other_names_and_folders_of_others_are_rejected(tmp_path):
 def test_wrong_folder(tmp_path):
     with pytest.raises(RecipeError, match=r"F02_B1_C1_M5\.wav"):
         uaspeech.scan(corpus(tmp_path, "other.wav"))
+
+
+def test_copies_in_capitals_are_no_rejects(tmp_path):
+    """The recipe reads names in either case, and so does what sets the other microphones aside."""
+    corpus(tmp_path / "raw", *(f"audio/original/M01/m01_b1_uw3_m{microphone}.WAV" for microphone in (5, 6, 7)))
+    done = ingest.ingest(uaspeech.CORPUS, tmp_path / "raw", tmp_path / "tables", b"key")
+    assert (done.utterances, done.unclaimed, sum(done.set_aside.values())) == (1, 0, 2)

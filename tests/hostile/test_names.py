@@ -18,6 +18,7 @@ import soundfile
 from click.testing import CliRunner
 
 from pipelines import captions, cohort, ingest, shards, warehouse
+from pipelines.assets import common
 from pipelines.cli import main
 from pipelines.corpora._base import Rows, corpora
 from pipelines.settings import PROJECT
@@ -164,6 +165,60 @@ def test_slap_check_breaks_no_line(clinic: Path) -> None:
     assert len(result.output.splitlines()) < 30
     assert all(line.isprintable() for line in result.output.split("\n"))
     assert cohort.check(clinic)
+
+
+PEOPLE = (
+    "Jean-Paul O'Connor",
+    "anna-maria-3",
+    "N’Golo",
+    "Zoë",
+    "Željko_X",
+    "M4ria",
+    "CF02b",
+    "张伟",
+    "Иванов Иван",
+    "محمد علي",
+    "नरेंद्र",
+    "김철수",
+)
+
+
+@pytest.mark.parametrize("name", PEOPLE)
+def test_a_name_in_place_of_a_code_stays_in_the_tables(tmp_path: Path, name: str) -> None:
+    """UASpeech and EWA-DB tell speakers by the form of a code: a name is no speaker, and no log shows it."""
+    words, ewa = tmp_path / "words", tmp_path / "ewa"
+    for file in (f"{name}/{name}_B1_C1_M5", "CF02/CF02_B1_C1_M5", f"CF02/{name}", f"CF02/{name}_B1_C1_M3"):
+        (words / file).parent.mkdir(parents=True, exist_ok=True)
+        (words / f"{file}.wav").touch()
+    for file in (
+        f"Healthy/{name}/picture/a.wav",
+        "Healthy/abcd1ef201/picture/a.wav",
+        f"Healthy/{name}/naming/{name}.wav",
+    ):
+        (ewa / file).parent.mkdir(parents=True, exist_ok=True)
+        (ewa / file).touch()
+    codes = "SPEAKER_CODE\tAGE\tDIAGNOSIS\tINCLUSIVE_CRITERIA\tMOCA\tPUBLISH_AGREEMENT\tRECORDED\tSEX\n"
+    rows = [(code, told) for code, told in (("abcd1ef201", "Healthy"), ("abcd1ef301", name), (name, "Healthy"))]
+    codes += "".join(f"{code}\t50\t{told}\tTrue\t30\tTrue\t\tfemale\n" for code, told in rows)
+    (ewa / "SPEAKERS.TSV").write_text(codes)
+    files = "".join(f"{code}\t./Healthy/{code}//picture/a.wav\n" for code in ("abcd1ef201", name))
+    (ewa / "FILES.TSV").write_text(f"SPEAKER_CODE\tAUDIOFILE\n{files}")
+    for corpus, folder, speaker in (("uaspeech", words, "CF02"), ("ewa_db", ewa, "abcd1ef201")):
+        done = ingest.ingest(corpora()[corpus], folder, tmp_path / "tables", b"key")
+        stored = {kind: pl.read_parquet(tmp_path / f"tables/{corpus}/{kind}.parquet") for kind in ("speaker", "reject")}
+        assert stored["speaker"]["speaker_id"].to_list() == [f"{corpus}:{speaker}"]
+        assert done.utterances == 1 and not done.reason
+        shown = [*common.reasons(stored["reject"])["reason"], *common.places(stored["reject"]["path"])["where"]]
+        assert not [line for line in [*shown, *done.set_aside] if name in line]
+
+
+@pytest.mark.parametrize("name", PEOPLE)
+def test_reasons_show_no_name(name: str) -> None:
+    said = ("speaker {} has no recordings", "{}: no age", "second copy of a b/{}/hello.wav", "dx {!r} is not known")
+    rejects = pl.DataFrame({"reason": [reason.format(name) for reason in (*said, "no transcript x/{}.cha: left out")]})
+    shown = " ".join(common.reasons(rejects, ["unknown", "Jean", name, "7"])["reason"])
+    assert not [word for word in name.replace("-", " ").split() if word in shown]
+    assert "no age" in shown and "left out" in shown
 
 
 def test_names_that_are_no_utf8_are_rejects_of_any_recipe() -> None:

@@ -11,12 +11,15 @@ counting references copies none of them. The captions' vectors are a file that i
 
 from __future__ import annotations
 
-import io
+import math
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,44 +27,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler, default_collate
+from torch.utils.data import Dataset, Sampler, get_worker_info
 
 from slap_model import config, store
+from slap_model.flac import Flac, FlacError
 from slap_model.manifest import Manifest, ManifestError
 
 ROWS_AT_ONCE = 65_536  # of a table too large to hold
 NONE = -1  # no key: Python's hash of a text is never -1
-# A clip's beginning is decoded rather than jumped over up to here: finding a place in a FLAC costs as much as decoding
-# about a second (tests/perf/read_speed.py).
-NEAR = 16_000
-
-
-class Flac:
-    """A FLAC in memory, of which parts are decoded.
-
-    Raises:
-        soundfile.LibsndfileError: it is none.
-    """
-
-    def __init__(self, packed: bytes) -> None:
-        import soundfile
-
-        self._sound = soundfile.SoundFile(io.BytesIO(packed))
-        self.samples: int = self._sound.frames
-
-    def part(self, start: int, count: int) -> np.ndarray:
-        """int16 ``[count]``, the samples from ``start`` on.
-
-        Raises:
-            ValueError: it holds less than its header says.
-        """
-        skipped = start if start < NEAR else 0
-        if self._sound.tell() != start - skipped:
-            self._sound.seek(start - skipped)
-        wave: np.ndarray = self._sound.read(skipped + count, dtype="int16")[skipped:]
-        if len(wave) < count:
-            raise ValueError(f"{start + len(wave)} samples instead of {self.samples}")
-        return wave
 
 
 class Kept:
@@ -70,9 +43,22 @@ class Kept:
     def __init__(self, wave: np.ndarray) -> None:
         self._wave, self.samples = wave, len(wave)
 
-    def part(self, start: int, count: int) -> np.ndarray:
+    def read(self, start: int, out: np.ndarray) -> None:
         """As of `Flac`."""
-        return self._wave[start : start + count].copy()  # whoever gets it may write to it
+        out[:] = self._wave[start : start + len(out)]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What chance chose for one sample; its mask is drawn from ``rng`` next."""
+
+    row: int
+    clip: Flac | Kept
+    samples: int  # of what the model hears
+    at: int  # where in the clip that begins; of a clip that is repeated, by how much it is turned
+    facts: int  # which set
+    caption: int
+    rng: np.random.Generator
 
 
 class TrainingSet(Dataset[dict[str, Tensor]]):
@@ -84,7 +70,7 @@ class TrainingSet(Dataset[dict[str, Tensor]]):
     """
 
     def __init__(self, manifest: Manifest, settings: config.Config) -> None:
-        self.settings, self.seed = settings, settings.train.seed
+        self.root, self.settings, self.seed = manifest.root, settings, settings.train.seed
         self._cached: dict[int, np.ndarray] = {}
         self._room = int(settings.train.cache_gb * 2**30)
         try:
@@ -105,20 +91,35 @@ class TrainingSet(Dataset[dict[str, Tensor]]):
         return self.settings.train.steps * self.settings.train.batch
 
     def __getitem__(self, sample: int) -> dict[str, Tensor]:
-        row = int(self.order(sample // self.epoch_length)[sample % self.epoch_length])
-        rng = np.random.default_rng((self.seed, 1, sample))
-        facts_of = self.fact_set[row]
-        first, end = self._captions[facts_of : facts_of + 2]
-        caption = first + rng.integers(end - first)
-        wave = self._crop(row, rng)
-        facts = self._hot(self._facts[facts_of])
+        batch = self.batch([sample])
+        return {name: (value if isinstance(value, Tensor) else value[0])[0] for name, value in batch.items()}
+
+    def batch(self, samples: Sequence[int]) -> dict[str, Tensor | list[Tensor]]:
+        """These samples as a batch of `slap_model.task`: clips of one length together, the shortest first.
+
+        Each clip is decoded to its place in the batch.
+
+        Raises:
+            ManifestError: a clip cannot be read.
+            slap_model.store.StoreError: the store does not answer.
+        """
+        drawn = sorted(map(self._draw, samples), key=lambda one: one.samples)
+        groups = [list(group) for _, group in groupby(drawn, key=lambda one: one.samples)]
+        waves = [room(len(group), group[0].samples, dtype=torch.int16) for group in groups]
+        noise = [room(len(group), 2, self._patches(group[0].samples), dtype=torch.float32) for group in groups]
+        for group, wave, random in zip(groups, waves, noise, strict=True):
+            for one, hears, masks in zip(group, wave.numpy(), random.numpy(), strict=True):
+                self._hear(one, hears)
+                one.rng.random(out=masks, dtype=np.float32)
+        facts = self._hot(self._facts[[one.facts for one in drawn]])
+        captions = [one.caption for one in drawn]
         return {
-            "waves": torch.from_numpy(wave),
-            "noise": torch.from_numpy(rng.random((2, self._patches(len(wave))), dtype=np.float32)),
-            "text": torch.from_numpy(np.array(self._vectors[self._vector[caption]])),
+            "waves": waves,
+            "noise": noise,
+            "text": torch.from_numpy(np.asarray(self._vectors[self._vector[captions]])),
             "facts": torch.from_numpy(facts),
             "denied": torch.from_numpy(self._denied(facts)),
-            "used": torch.from_numpy(self._hot(self._used[caption])),
+            "used": torch.from_numpy(self._hot(self._used[captions])),
         }
 
     @lru_cache(maxsize=4)  # noqa: B019 - one set lives as long as its run
@@ -217,44 +218,65 @@ class TrainingSet(Dataset[dict[str, Tensor]]):
         return of_known
 
     def _hot(self, bits: np.ndarray) -> np.ndarray:
-        """float32 ``[vocabulary]`` with 1 for each fact of a row of `packed`."""
-        return np.unpackbits(bits, count=len(self._attribute)).astype(np.float32)
+        """float32 ``[n, vocabulary]`` with 1 for each fact of rows of `packed`."""
+        return np.unpackbits(bits, axis=1, count=len(self._attribute)).astype(np.float32)
 
     def _denied(self, facts: np.ndarray) -> np.ndarray:
-        """float32 ``[vocabulary]`` with 1 for the other values of the attributes that are stated."""
-        stated = np.bincount(self._attribute, facts)[self._attribute] > 0
-        denied: np.ndarray = (stated & (facts == 0)).astype(np.float32)
+        """float32 ``[n, vocabulary]`` with 1 for the other values of the attributes that are stated."""
+        row, fact = np.nonzero(facts)
+        stated = np.zeros((len(facts), int(self._attribute.max(initial=0)) + 1), dtype=bool)
+        stated[row, self._attribute[fact]] = True
+        denied: np.ndarray = (stated[:, self._attribute] & (facts == 0)).astype(np.float32)
         return denied
 
     def _patches(self, samples: int) -> int:
         settings, patch = self.settings, self.settings.encoder.patch
         return (settings.frames_of(samples) // patch[0]) * (settings.frontend.mels // patch[1])
 
-    def _crop(self, row: int, rng: np.random.Generator) -> np.ndarray:
-        """int16: a window of the clip at a random place, or the whole clip as ``data.lengths`` says.
-
-        Raises:
-            ManifestError: the clip cannot be read.
-            slap_model.store.StoreError: the store does not answer.
-        """
-        try:
+    def _draw(self, sample: int) -> Drawn:
+        """All that is random of a sample but its mask."""
+        row = int(self.order(sample // self.epoch_length)[sample % self.epoch_length])
+        rng = np.random.default_rng((self.seed, 1, sample))
+        facts = int(self.fact_set[row])
+        first, end = self._captions[facts : facts + 2]
+        caption = int(first + rng.integers(end - first))
+        with self._named(row):
             clip = self._clip(row)
-            samples, lengths = self.settings.samples, self.settings.data.lengths
-            if lengths == "own":
-                samples = self.settings.samples_of(self._own_frames(clip.samples))
-            if clip.samples > samples:
-                return clip.part(int(rng.integers(clip.samples - samples + 1)), samples)
-            wave = clip.part(0, clip.samples)
+        samples, at = self.settings.samples, 0
+        if self.settings.data.lengths == "own":
+            samples = self.settings.samples_of(self._own_frames(clip.samples))
+        if clip.samples > samples:
+            at = int(rng.integers(clip.samples - samples + 1))
+        elif self.settings.data.lengths != "pad":
+            at = int(rng.integers(samples))
+        return Drawn(row, clip, samples, at, facts, caption, rng)
+
+    def _hear(self, drawn: Drawn, out: np.ndarray) -> None:
+        """Fill ``out``: with a window of the clip, or with the whole clip as ``data.lengths`` says."""
+        clip = drawn.clip
+        with self._named(drawn.row):
+            if clip.samples > len(out):
+                clip.read(drawn.at, out)
+            elif self.settings.data.lengths == "pad":
+                clip.read(0, out[: clip.samples])
+                out[clip.samples :] = 0
+            else:
+                wave = np.empty(clip.samples, np.int16)
+                clip.read(0, wave)
+                repeated(wave, drawn.at, out)
+
+    @contextmanager
+    def _named(self, row: int) -> Iterator[None]:
+        """Say which clip it is that cannot be read."""
+        try:
+            yield
         except store.StoreError:  # says what to do, and the clip is not to blame
             raise
-        except (OSError, RuntimeError, ValueError) as error:  # soundfile's own are RuntimeErrors
+        except (OSError, FlacError) as error:
             raise ManifestError(
                 f"{self._tars[self._tar[row]]}: the clip at byte {self._offset[row]} cannot be read: {error!r}; "
                 "materialise the corpus' shards and `manifest` again"
             ) from error
-        if lengths == "pad":
-            return np.pad(wave, (0, samples - len(wave)))
-        return repeated(wave, samples, int(rng.integers(samples)))
 
     def _own_frames(self, samples: int) -> int:
         """Frames of a clip that keeps its length: a multiple of the bucket, so that a batch has few lengths."""
@@ -269,7 +291,9 @@ class TrainingSet(Dataset[dict[str, Tensor]]):
         clip = Flac(store.read(self._tars[self._tar[row]], int(self._offset[row]), int(self._size[row])))
         if 2 * clip.samples > self._room:
             return clip
-        wave = self._cached[row] = clip.part(0, clip.samples)
+        wave = np.empty(clip.samples, np.int16)
+        clip.read(0, wave)
+        self._cached[row] = wave
         self._room -= wave.nbytes
         return Kept(wave)
 
@@ -291,21 +315,16 @@ class Batches(Sampler[list[int]]):
             yield list(range(step * self.batch + self.rank, (step + 1) * self.batch, self.world))
 
 
-def collate(samples: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor | list[Tensor]]:
-    """Samples to a batch of `slap_model.task`: clips of one length together, the shortest first."""
-    groups: dict[int, list[Mapping[str, Tensor]]] = {}
-    for sample in sorted(samples, key=lambda sample: len(sample["waves"])):
-        groups.setdefault(len(sample["waves"]), []).append(sample)
-    in_order = [sample for group in groups.values() for sample in group]
-    batch: dict[str, Tensor | list[Tensor]] = {
-        name: [default_collate([sample[name] for sample in group]) for group in groups.values()]
-        for name in ("waves", "noise")
-    }
-    return batch | {name: default_collate([s[name] for s in in_order]) for name in ("text", "facts", "denied", "used")}
+def room(*shape: int, dtype: torch.dtype) -> Tensor:
+    """A tensor to be filled; a loader's is in memory that the trainer shares, so that handing over copies nothing."""
+    if get_worker_info() is None:
+        return torch.empty(shape, dtype=dtype)
+    shared: Any = torch.UntypedStorage._new_shared(math.prod(shape) * dtype.itemsize)  # type: ignore[no-untyped-call]
+    return torch.empty(0, dtype=dtype).set_(shared).view(shape)
 
 
-def repeated(wave: np.ndarray, samples: int, phase: int) -> np.ndarray:
-    """``[samples]``: the wave again and again, turned by ``phase``; as `numpy.roll` of `numpy.resize`, in one copy."""
+def repeated(wave: np.ndarray, phase: int, out: np.ndarray) -> None:
+    """Fill ``out`` with the wave again and again, turned by ``phase``: `numpy.roll` of `numpy.resize`, in one copy."""
 
     def pieces(first: int, count: int) -> Iterator[np.ndarray]:
         while count > 0:
@@ -313,7 +332,8 @@ def repeated(wave: np.ndarray, samples: int, phase: int) -> np.ndarray:
             yield piece
             first, count = 0, count - len(piece)
 
-    return np.concatenate([*pieces((samples - phase) % len(wave), phase), *pieces(0, samples - phase)])
+    samples = len(out)
+    np.concatenate([*pieces((samples - phase) % len(wave), phase), *pieces(0, samples - phase)], out=out)
 
 
 def of_grain(grain: str, said: np.ndarray, fact_set: np.ndarray) -> np.ndarray:

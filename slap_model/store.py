@@ -6,7 +6,7 @@ an object appears under its key only when its upload is complete, so there the f
 A URL (``s3://bucket/folder``) is a `upath.UPath`, typed as a path. Its names are joined and taken apart like those of
 a path; its content is asked for here, because here requests are tried again, time-outs are finite, and what stays an
 error becomes a `StoreError`. Credentials and the endpoint come from the environment (``AWS_*``) and nowhere else.
-``SLAP_STORE_TIMEOUT`` (60) is how many seconds a request may be without an answer.
+``SLAP_STORE_TIMEOUT`` (60) is how many seconds a request may be without an answer; `patience` follows from it.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ PARTS_AT_ONCE = 4
 REQUESTS_AT_ONCE = 16
 TRIES = 5  # of a request that is answered with 500 or 503, or whose connection breaks; up to 8 s between them
 TRIES_OF_A_BODY = 3  # of an answer that breaks off in the middle, and of a request that was tried `TRIES` times
+PAUSES_S = 15.0  # between all tries of a request
 ABANDONED_AFTER = timedelta(days=1)  # an upload in parts that nobody has completed by then is of a killed writer
 
 NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -211,7 +212,7 @@ def read(path: Path, offset: int, size: int) -> bytes:
         content = b""
     else:
         with _told(path):
-            content = _files(path).cat_file(_key(path), start=offset, end=offset + size)
+            content = _files(path).cat_file(_key(path), start=offset, end=offset + size, **_limit(path))
     if len(content) != size:
         raise OSError(errno.EIO, f"ends before byte {offset + size}: written again since, or cut", str(path))
     return content
@@ -269,7 +270,7 @@ def size(path: Path) -> int:
     if is_local(path):
         return path.stat().st_size
     with _told(path):
-        about = _files(path).info(_key(path))
+        about = _files(path).info(_key(path), **_limit(path))
     if about["type"] != "file":
         raise FileNotFoundError(errno.ENOENT, "no such object", str(path))
     return int(about["size"])
@@ -281,7 +282,7 @@ def version(path: Path) -> str:
         state = path.stat()
         return f"{state.st_size} {state.st_mtime_ns}"
     with _told(path):
-        about = _files(path).info(_key(path))
+        about = _files(path).info(_key(path), **_limit(path))
     return f"{about['size']} {about.get('ETag')} {about.get('LastModified')}"
 
 
@@ -436,6 +437,23 @@ def _options(scheme: str) -> dict[str, Any]:
     return {"use_listings_cache": False, "config_kwargs": config}
 
 
+def patience() -> float:
+    """Seconds after which a small request that stays without an answer is a `StoreError`: as long as its tries take.
+
+    botocore tries, s3fs tries that again, and to read a range once more: without a limit, a store that takes
+    connections and answers nothing was asked 44 times.
+
+    Raises:
+        StoreError: ``SLAP_STORE_TIMEOUT`` is no number of seconds.
+    """
+    return TRIES * _timeout() + PAUSES_S
+
+
+def _limit(path: Path) -> dict[str, float]:
+    """Of a small request, for fsspec; what is large takes as long as it takes."""
+    return {"timeout": patience()} if _is_s3(path) else {}
+
+
 def _timeout() -> float:
     given = os.environ.get("SLAP_STORE_TIMEOUT") or "60"
     try:
@@ -495,7 +513,8 @@ def _why(error: Exception) -> str | None:
     if kinds & {"EndpointConnectionError", "ConnectTimeoutError", "NoRegionError", "SSLError"}:
         return f"cannot be reached ({said}): see AWS_ENDPOINT_URL, AWS_DEFAULT_REGION and the network"
     if kinds & {"ReadTimeoutError", "FSTimeoutError", "TimeoutError"}:
-        return "no answer in time, tried again and again: see the store's health, or raise SLAP_STORE_TIMEOUT"
+        waited = f"{_timeout():g} s a try, again and again"
+        return f"no answer in time ({waited}): see the store's health, or raise SLAP_STORE_TIMEOUT"
     if kinds & {"HTTPClientError", "ClientPayloadError", "IncompleteReadError", "ConnectionError"}:
         return f"the connection breaks, tried again and again ({said}): see the network and run again"
     if kinds & {"OSError", "BotoCoreError", "ClientError", "HttpError", "AzureError"}:

@@ -9,31 +9,33 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import shutil
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from slap_model import config, distributed, mirror, store
-from slap_model.data import Batches, TrainingSet, collate
+from slap_model.data import Batches, TrainingSet
 from slap_model.distributed import LostRankError, Ranks
 from slap_model.manifest import Manifest, ManifestError, withdrawn_on
 from slap_model.model import CARD, CheckpointError, Slap, newest_checkpoint
-from slap_model.task import SlapTask, to_device
+from slap_model.task import Batch, SlapTask, to_device
 from slap_model.watch import BusyError, TooSlowError, Watch, orphaned, refuse_if_hopeless
 
 # How the work is done, not what is learned: a run goes on with other values of these.
 WORK = ("device", "accumulate", "checkpoint_activations", "compile", "patience", "workers", "cache_gb")
 NOTES = ("checkpoint_every", "log_every")
+BATCH_S = 300.0  # that a batch may take to be read where nothing is wrong
 
 
 class TrainingError(RuntimeError):
@@ -102,7 +104,7 @@ def train(
     task.train()
     finite = torch.ones((), dtype=torch.bool, device=device)
     with Watch(out, settings, device, step, main=ranks.main) as watch:
-        batches = iter(loader(data, settings, step, ranks))
+        batches = loaded(loader(data, settings, step, ranks), manifest.root)
         while step < train.steps:
             with watch.waiting():
                 batch = next(batches)
@@ -143,19 +145,83 @@ def train(
 def loader(data: TrainingSet, settings: config.Config, step: int, ranks: Ranks) -> DataLoader[Any]:
     """This process's part of the batches from a step on.
 
-    They are put together where they are read, and are cheap to hand over: waves as int16, a few tensors in shared
-    memory.
+    They are made where they are read (`TrainingSet.batch`), and are cheap to hand over: waves as int16, a few
+    tensors in shared memory.
     """
     train = settings.train
     return DataLoader(
-        data,
+        Readable(data),
         batch_sampler=Batches(range(step, train.steps), train.batch, ranks.rank, ranks.world),
-        collate_fn=collate,
+        collate_fn=as_it_is,
         num_workers=train.workers,
         worker_init_fn=leave_signals_alone,
-        timeout=300 if train.workers else 0,
+        timeout=data_patience(data.root) if train.workers else 0,
         pin_memory=ranks.device.type == "cuda",
     )
+
+
+class Readable(Dataset[Any]):
+    """The samples of a batch, or the error that kept one from being read.
+
+    One that is raised in a process of torch's loader would arrive as a traceback in place of its message.
+    """
+
+    def __init__(self, data: TrainingSet) -> None:
+        self._data = data
+
+    def __getitems__(self, numbers: Sequence[int]) -> Batch | Exception:
+        try:
+            return self._data.batch(numbers)
+        except (ManifestError, store.StoreError) as error:
+            return error
+
+
+def as_it_is(batch: Any) -> Any:
+    """What `Readable` made of the numbers of a batch is the batch."""
+    return batch
+
+
+def data_patience(root: Path) -> float:
+    """Seconds that a batch may take to come: a store below ``root`` has had its own by then, and said what is wrong.
+
+    Raises:
+        slap_model.store.StoreError: `slap_model.store.patience` raised it.
+    """
+    return BATCH_S if store.is_local(root) else BATCH_S + store.patience()
+
+
+def loaded(batches: DataLoader[Any], root: Path) -> Iterator[Any]:
+    """The batches of `loader`, with errors as they are; the processes that read them end with it, whatever they do.
+
+    Raises:
+        ManifestError: a clip cannot be read.
+        slap_model.store.StoreError: the store below ``root`` does not answer, or no batch comes in time.
+    """
+    others = set(multiprocessing.active_children())
+    coming, late = iter(batches), False
+    try:
+        while not late:
+            try:
+                batch = next(coming)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                if "timed out" not in str(error):
+                    raise
+                late = True
+            else:
+                if isinstance(batch, Exception):
+                    raise batch
+                yield batch
+        raise store.StoreError(
+            f"{root}: no batch was read within {batches.timeout:.0f} s: the drive or store hangs, or this machine has "
+            "too few processors or too little memory. See to that; the same command goes on from the last checkpoint"
+        )
+    finally:
+        del coming  # torch asks its processes to end; those that hang in a read do not hear it, nor a SIGTERM
+        for process in set(multiprocessing.active_children()) - others:
+            process.kill()
+            process.join(1)
 
 
 def checkpoint_folder(out: Path, step: int) -> Path:
@@ -363,7 +429,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"{listed}: a speaker of its shards withdrew on {day}, so they are no longer those it lists; "
                 "materialise the asset `manifest` and train on the new one"
             )
-        with distributed.started(settings.train.device, settings.train.patience) as ranks:
+        patience = settings.train.patience
+        if not store.is_local(manifest.root):  # a process whose store hangs is heard before the others give it up
+            patience = max(patience, data_patience(manifest.root))
+        with distributed.started(settings.train.device, patience) as ranks:
             refuse_if_hopeless(settings, ranks.device)
             final = train(settings, manifest, options.out, ranks, stop.asked, mirrored)
     except Stopped as stopped:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
+from typing import NoReturn
 
 import duckdb
 import numpy as np
@@ -22,7 +24,8 @@ from benchmark.files import file_hash
 from pipelines import manifest as manifests
 from pipelines import shards
 from pipelines.settings import Settings, SettingsError, from_environment, store_of
-from slap_model import mirror, store
+from slap_model import distributed, mirror, store
+from slap_model.distributed import LostRankError
 from slap_model.manifest import Manifest, ManifestError, withdrawn_on
 from slap_model.model import Slap
 from slap_model.store import StoreError
@@ -300,6 +303,47 @@ def test_the_trainer_says_what_is_wrong_with_the_store(  # type: ignore[no-untyp
     values["facts"]["path"] = "../elsewhere.parquet"
     store.write(path, json.dumps(values).encode())
     assert "leaves the warehouse" in says(str(path))
+
+
+def test_a_store_that_hangs_is_said_so_by_the_process_that_loads(  # type: ignore[no-untyped-def]
+    build, s3: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(store, "TRIES", 2)
+    monkeypatch.setattr(store, "TRIES_OF_A_BODY", 1)
+    monkeypatch.setenv("SLAP_STORE_TIMEOUT", "0.5")
+    path = build.shard(tmp_path / "house", store.place(f"{s3.bucket}/warehouse"))
+    with pytest.raises(Stopped):  # the first batch of a run that goes on is read in another process
+        train(made.settings(), Manifest.load(path), tmp_path / "run", asked_to_stop=lambda: 15)
+    fault = s3.fail(r"GET .*\.tar", "hang", times=1000)
+    asked = ["--config", str(made.TINY), "--manifest", str(path), "--out", str(tmp_path / "run")]
+    capfd.readouterr()
+    assert main([*asked, "--set", "train.workers=1"]) == 2
+    (said,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]
+    tar, _, why = said.removeprefix(f"error: {s3.bucket}/warehouse/shards/toy/").partition(": ")
+    assert tar in {f"train-{number:05d}.tar" for number in range(3)}
+    assert (
+        why == "no answer in time (0.5 s a try, again and again): see the store's health, or raise SLAP_STORE_TIMEOUT"
+    )
+    assert fault.done >= 2
+    assert not multiprocessing.active_children()
+
+
+def test_processes_wait_for_one_whose_store_hangs(  # type: ignore[no-untyped-def]
+    build, s3: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited = []
+
+    def started(device: str, patience: float) -> NoReturn:
+        waited.append(patience)
+        raise LostRankError("as if")
+
+    monkeypatch.setattr(distributed, "started", started)
+    monkeypatch.setenv("SLAP_STORE_TIMEOUT", "200")
+    for large in (tmp_path / "house", store.place(f"{s3.bucket}/warehouse")):
+        path = build.shard(tmp_path / "house", large)
+        asked = ["--config", str(made.TINY), "--manifest", str(path), "--out", str(tmp_path / "run")]
+        assert main([*asked, "--set", "train.patience=7"]) == 3
+    assert waited == [7, store.TRIES * 200 + store.PAUSES_S + 300]
 
 
 def test_a_mark_of_withdrawal_beside_the_manifest_is_seen(build, s3: Store, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

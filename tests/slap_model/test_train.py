@@ -2,17 +2,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import multiprocessing
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from slap_model import config
+from slap_model import config, store
 from slap_model import train as training
 from slap_model.data import TrainingSet
+from slap_model.distributed import Ranks
 from slap_model.manifest import Manifest, ManifestError
 from slap_model.model import Slap
+
+CPU = torch.device("cpu")
 
 
 def with_train(settings: config.Config, **changes: object) -> config.Config:
@@ -76,6 +81,28 @@ def test_a_loss_that_is_not_finite_stops_with_advice(
 ) -> None:
     with pytest.raises(training.TrainingError, match=r"lower train\.rate"):
         training.train(with_train(settings, rate=1e30, clip=1e30, steps=20), manifest, tmp_path / "run")
+
+
+def test_a_drive_that_hangs_is_said_so_and_nothing_waits_for_it(
+    settings: config.Config, manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(training.Stopped):  # the first batch of a run that goes on is read in another process
+        training.train(settings, manifest, tmp_path / "run", asked_to_stop=lambda: 15)
+    monkeypatch.setattr(training, "BATCH_S", 1.0)
+    monkeypatch.setattr(store, "read", lambda *_: time.sleep(3600))
+    with pytest.raises(store.StoreError, match=rf"^{manifest.root}: no batch was read within 1 s: the drive"):
+        training.train(with_train(settings, workers=1), manifest, tmp_path / "run")
+    assert not multiprocessing.active_children()
+
+
+def test_a_clip_that_another_process_cannot_read_is_one_sentence(settings: config.Config, manifest: Manifest) -> None:
+    data = TrainingSet(manifest, settings)
+    tar = data._tars[0]
+    tar.write_bytes(bytes(tar.stat().st_size))
+    batches = training.loaded(training.loader(data, with_train(settings, workers=1), 0, Ranks(0, 1, CPU)), data.root)
+    with pytest.raises(ManifestError, match=rf"^{tar}: the clip at byte \d+ cannot be read: .*[^\n]+$"):
+        next(batches)
+    assert not multiprocessing.active_children()
 
 
 def test_rate_warms_up_and_decays() -> None:

@@ -22,6 +22,7 @@ from pipelines.cli import corpus_table, main
 from pipelines.corpora._base import Corpus, RecipeError, corpora, recipes
 from pipelines.settings import PROJECT, Settings, SettingsError, from_environment
 from pipelines.voices import Voices
+from tests import houses
 
 # The worked example of the README, word for word.
 TABLE = """\
@@ -109,15 +110,7 @@ def facts(raw: Path, out: Path, name: str = "my_clinic") -> dict[str, dict[str, 
     """Path of a recording -> its facts, by way of ingest and the warehouse."""
     done = ingest.ingest(declared(raw, name), raw / name, out / "tables", b"key")
     assert done.reason == ""
-    warehouse.build(
-        out / "tables",
-        out / "meta.db",
-        corpora=[name],
-        vocabulary=PROJECT / "warehouse" / "vocabulary",
-        sql=PROJECT / "warehouse" / "sql",
-        scores=out / "scores",
-        shards=out / "shards",
-    )
+    houses.build(out, [name])
     assert warehouse.unknown_labels(out / "meta.db") == []
     import duckdb
 

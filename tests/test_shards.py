@@ -20,6 +20,7 @@ from pipelines.corpora._base import Corpus, Licence, Rows
 from pipelines.guard import Note, Refusal
 from pipelines.ingest import keyed
 from slap_model import store
+from tests import houses
 
 KEY = b"key"
 FREE = Licence("CC0", "https://example.org", "open", may_train=True, may_redistribute=True)
@@ -49,21 +50,11 @@ def world(tmp_path: Path) -> Path:
     rows = []
     for number in range(10):
         soundfile.write(raw / f"{number}.wav", rng.normal(0, 0.1, (44_100, 2)), 44_100)
-        rows.append({"utt_id": f"{number:020d}", "path": f"{number}.wav", "speaker_id": f"toy:{number}"})
+        row = {"utt_id": f"{number:020d}", "path": f"{number}.wav", "speaker_id": f"toy:{number}"}
+        rows.append(row | {"split": "train" if number < 7 else "test"})
     (raw / "3.wav").write_bytes(b"")
     (raw / "4.wav").write_bytes(b"RIFF but not really a sound file")
-    frame = pl.DataFrame(rows).with_columns(corpus=pl.lit("toy"), person_id=pl.col("speaker_id"))
-    with duckdb.connect(str(tmp_path / "meta.db")) as connection:
-        connection.register("frame", frame)
-        connection.execute(
-            "CREATE TABLE utterance AS SELECT utt_id, corpus, speaker_id, path, CAST(NULL AS DOUBLE) AS start_s,"
-            " CAST(NULL AS DOUBLE) AS end_s, CAST(NULL AS INTEGER) AS channel FROM frame"
-        )
-        connection.execute("CREATE TABLE speaker AS SELECT corpus, speaker_id, person_id FROM frame")
-        connection.execute(
-            "CREATE TABLE person_split AS SELECT person_id,"
-            " CASE WHEN person_id < 'toy:7' THEN 'train' ELSE 'test' END AS split FROM frame"
-        )
+    houses.toy(tmp_path / "meta.db", rows)
     facts = {"utt_id": [r["utt_id"] for r in rows], "fact_hash": ["f"] * 10, "facts": [["sex=female"]] * 10}
     pl.DataFrame(facts).write_parquet(captions / "facts.parquet")
     texts = [("f", "fr", 0, "Troisième."), ("f", "en", 1, "Second."), ("f", "en", 0, "First.")]

@@ -11,7 +11,6 @@ from datetime import date
 from pathlib import Path
 from typing import NoReturn
 
-import duckdb
 import numpy as np
 import polars as pl
 import pytest
@@ -30,6 +29,7 @@ from slap_model.manifest import Manifest, ManifestError, withdrawn_on
 from slap_model.model import Slap
 from slap_model.store import StoreError
 from slap_model.train import Stopped, main, train
+from tests import houses
 from tests.s3 import Store
 from tests.slap_model import made
 from tests.test_shards import KEY, corpus
@@ -95,15 +95,7 @@ def raw(tmp_path: Path) -> Path:
         fact = "sex=female" if number % 2 else "sex=male"
         facts.append({"utt_id": row["utt_id"], "corpus": "toy", "split": split, "fact_hash": fact, "facts": [fact]})
     (tmp_path / "raw" / "3.wav").write_bytes(b"RIFF but not really a sound file")
-    frame = pl.DataFrame(rows).with_columns(corpus=pl.lit("toy"), person_id=pl.col("speaker_id"))
-    with duckdb.connect(str(house / "meta.db")) as connection:
-        connection.register("frame", frame)
-        connection.execute(
-            "CREATE TABLE utterance AS SELECT utt_id, corpus, speaker_id, path, CAST(NULL AS DOUBLE) AS start_s,"
-            " CAST(NULL AS DOUBLE) AS end_s, CAST(NULL AS INTEGER) AS channel FROM frame"
-        )
-        connection.execute("CREATE TABLE speaker AS SELECT corpus, speaker_id, person_id FROM frame")
-        connection.execute("CREATE TABLE person_split AS SELECT person_id, split FROM frame")
+    houses.toy(house / "meta.db", rows)
     pl.DataFrame(facts).write_parquet(house / "captions" / "facts.parquet")
     said = [{"fact_hash": fact, "k": 0, "language": "en", "text": text, "used": [fact]} for fact, text in TEXTS.items()]
     pl.DataFrame(said).write_parquet(house / "captions" / "captions.parquet")

@@ -24,11 +24,11 @@ from benchmark.metrics import measure
 from benchmark.score import Score
 from benchmark.task import Task, load_tasks
 from slap_model import store
+from tests import houses
 from tests.s3 import Store
 
 RATE = 16_000
 PERSONS, CLIPS = 32, 2
-PROJECT = Path(__file__).resolve().parents[2]
 
 TASK = Task(
     name="toy-ill",
@@ -402,25 +402,16 @@ def test_telling_counts_persons_and_corrects_for_the_number_of_properties() -> N
 @pytest.mark.slow
 def test_ipvs_earns_its_flag_by_the_rate_of_one_campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the miniature to the flag: 44.1 kHz in files of patients alone, as in the corpus itself."""
-    from pipelines import captions, ingest, shards, warehouse
+    from pipelines import captions, ingest, shards
     from pipelines.corpora.ipvs import CORPUS
     from pipelines.voices import Voices
 
     monkeypatch.setattr("benchmark.probe.STRENGTHS", (0.1,))
     monkeypatch.setattr("benchmark.probe.REPEATS", 2)
-    raw, tables, meta_db = tmp_path / "raw", tmp_path / "tables", tmp_path / "meta.db"
+    raw = tmp_path / "raw"
     ingest.render_miniature(CORPUS, raw, Voices(0.9))
-    ingest.ingest(CORPUS, raw, tables, b"key")
-    home = PROJECT / "warehouse"
-    warehouse.build(
-        tables,
-        meta_db,
-        corpora=["ipvs"],
-        vocabulary=home / "vocabulary",
-        sql=home / "sql",
-        scores=tmp_path / "scores",
-        shards=tmp_path / "shards",
-    )
+    ingest.ingest(CORPUS, raw, tmp_path / "tables", b"key")
+    meta_db = houses.build(tmp_path, ["ipvs"])
     captions.build(meta_db, tmp_path / "captions", corpora=["ipvs"], k=1, seed=0)
     shards.shard_corpus(CORPUS, raw, meta_db, tmp_path / "captions", tmp_path / "shards", b"key")
     tars = {"ipvs": sorted((tmp_path / "shards").glob("*.tar"))}

@@ -17,11 +17,12 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
-from pipelines import captions, cohort, ingest, shards, warehouse
+from pipelines import captions, cohort, ingest, shards
 from pipelines.assets import common
 from pipelines.cli import main
-from pipelines.corpora._base import Rows, corpora
+from pipelines.corpora._base import Corpus, Rows, corpora
 from pipelines.settings import PROJECT
+from tests import houses
 from tests.hostile.test_tables import TOML
 
 NAMES = (
@@ -98,6 +99,13 @@ def said() -> Iterator[list[str]]:
     logging.getLogger().removeHandler(handler)
 
 
+def sharded(corpus: Corpus, raw: Path, out: Path) -> shards.ShardReport:
+    """From the tables in ``out`` to the shards beside them."""
+    meta_db = houses.build(out, [corpus.name])
+    captions.build(meta_db, out / "captions", corpora=[corpus.name], k=1, seed=0)
+    return shards.shard_corpus(corpus, raw, meta_db, out / "captions", out / "shards" / corpus.name, b"key")
+
+
 def names_of(folder: Path) -> set[str]:
     return {f"{name}.wav" for name in NAMES}
 
@@ -108,17 +116,7 @@ def test_nothing_is_lost_from_the_folder_to_the_shards(clinic: Path, tmp_path: P
     assert (done.reason, done.utterances) == ("", len(NAMES))
     rejects = pl.read_parquet(out / "tables/clinic/reject.parquet")
     assert {path for path in rejects["path"] if "\\udcff" in path} == {"bytes\\udcff\\udcfe.wav", "link\\udcff\n.wav"}
-    warehouse.build(
-        out / "tables",
-        out / "meta.db",
-        corpora=["clinic"],
-        vocabulary=PROJECT / "warehouse" / "vocabulary",
-        sql=PROJECT / "warehouse" / "sql",
-        scores=out / "scores",
-        shards=out / "shards",
-    )
-    captions.build(out / "meta.db", out / "captions", corpora=["clinic"], k=1, seed=0)
-    made = shards.shard_corpus(corpus, clinic, out / "meta.db", out / "captions", out / "shards/clinic", b"key")
+    made = sharded(corpus, clinic, out)
     assert (made.utterances, made.rejects.height) == (len(NAMES), 0)
     assert not list(out.rglob("*hacked*")) and not (PROJECT / "hacked").exists()
     with duckdb.connect(str(out / "meta.db"), read_only=True) as connection:
@@ -140,17 +138,7 @@ def test_what_cannot_be_read_is_a_reject_under_its_own_name(clinic: Path, tmp_pa
         (clinic / f"{name}.wav").write_bytes(b"RIFF and no more")
     out, corpus = tmp_path / "out", corpora(tmp_path / "raw")["clinic"]
     ingest.ingest(corpus, clinic, out / "tables", b"key")
-    warehouse.build(
-        out / "tables",
-        out / "meta.db",
-        corpora=["clinic"],
-        vocabulary=PROJECT / "warehouse" / "vocabulary",
-        sql=PROJECT / "warehouse" / "sql",
-        scores=out / "scores",
-        shards=out / "shards",
-    )
-    captions.build(out / "meta.db", out / "captions", corpora=["clinic"], k=1, seed=0)
-    made = shards.shard_corpus(corpus, clinic, out / "meta.db", out / "captions", out / "shards/clinic", b"key")
+    made = sharded(corpus, clinic, out)
     assert set(made.rejects["path"]) == names_of(clinic)
     rejects = json.loads((out / "shards/clinic/rejects.json").read_text())
     assert {reject["path"] for reject in rejects} == names_of(clinic)

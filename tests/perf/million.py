@@ -26,7 +26,7 @@ from pathlib import Path
 import click
 import dagster as dg
 
-from tests.perf.shard_scale import HOME, in_a_process, peak, words
+from tests.perf.shard_scale import in_a_process, peak, words
 
 NAME = "scale00"
 CLIP_S = 9.0
@@ -83,20 +83,12 @@ def timed(into: dict[str, float], key: str) -> Iterator[None]:
 
 def database(home: str) -> None:
     """Build meta.db."""
-    from pipelines import warehouse
+    from tests import houses
 
     found: dict[str, float] = {}
     folder = Path(home)
     with timed(found, "db"):
-        warehouse.build(
-            folder / "tables",
-            folder / "meta.db",
-            corpora=[NAME],
-            vocabulary=HOME / "warehouse" / "vocabulary",
-            sql=HOME / "warehouse" / "sql",
-            scores=folder / "scores",
-            shards=folder / "shards",
-        )
+        houses.build(folder, [NAME])
     found["db bytes"] = (folder / "meta.db").stat().st_size
     print(json.dumps(found))
 

@@ -176,18 +176,9 @@ def _link(root: Path, paths: list[str]) -> None:
 
 def database(home: str) -> None:
     """Build meta.db."""
-    from pipelines import warehouse
+    from tests import houses
 
-    folder = Path(home)
-    warehouse.build(
-        folder / "tables",
-        folder / "meta.db",
-        corpora=["scale00"],
-        vocabulary=HOME / "warehouse" / "vocabulary",
-        sql=HOME / "warehouse" / "sql",
-        scores=folder / "scores",
-        shards=folder / "shards",
-    )
+    houses.build(Path(home), ["scale00"])
 
 
 def large(home: str, every: int) -> None:

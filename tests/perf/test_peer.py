@@ -6,6 +6,7 @@ import duckdb
 import pytest
 
 from pipelines import warehouse
+from tests import houses
 from tests.perf.generate import generate
 
 HOME = Path(__file__).parents[2] / "warehouse"
@@ -16,15 +17,7 @@ def test_same_facts_as_in_pandas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     pandas_peer = pytest.importorskip("tests.perf.pandas_peer")
     monkeypatch.setattr(warehouse, "OBSERVATIONS_PER_PART", rows_a_part)  # 3000: each corpus in shares of its people
     corpora = generate(tmp_path / "tables", 4000)
-    warehouse.build(
-        tmp_path / "tables",
-        tmp_path / "meta.db",
-        corpora=corpora,
-        vocabulary=HOME / "vocabulary",
-        sql=HOME / "sql",
-        scores=tmp_path / "scores",
-        shards=tmp_path / "shards",
-    )
+    houses.build(tmp_path, corpora)
     peer = pandas_peer.normalise(tmp_path / "tables", corpora, HOME / "vocabulary")
     with duckdb.connect(str(tmp_path / "meta.db"), read_only=True) as con:
         facts = con.sql("FROM facts").df().set_index("utt_id")

@@ -11,10 +11,12 @@ second of processor. Clips per second by the wall are printed beside it.
   corpora mixed by share and shuffled, captions and vectors looked up, masks drawn, windows cut, batches of 64 put
   together. Nothing is kept from one epoch to the next (`train.cache_gb` is 0; the tars lie in the page cache for all).
   "whole" has a window as long as the longest clip, so that all that others decode is decoded. The peers get whole
-  clips in the order of the tars and hand them over one by one, as they do of themselves; webdataset decodes with the
-  same soundfile, to int16 and to float32. **floor**: soundfile over bytes in memory, and nothing else.
+  clips in the order of the tars and hand them over one by one, as they do of themselves; webdataset decodes to int16
+  with the same dr_flac (`miniaudio.flac_read_s16`), and with libsndfile (`soundfile.read`). **floor**: each of them
+  over bytes in memory, and nothing else.
 * **handover**: the ways in which two workers could hand over what they have read.
-* **parts**: milliseconds to decode a window of a clip, sought or after all that comes before.
+* **parts**: milliseconds to decode a window of a clip by libsndfile, sought or after all that comes before, and of the
+  whole clip by dr_flac.
 * **wait**: share of the time of a training step of `base` without a batch, on this CPU, from the trainer's own log; and
   how many workers a GPU needs. What is assumed there is said so.
 * **million**: a `TrainingSet` of a million utterances: peak memory, time to make it, what a forked loader adds.
@@ -47,8 +49,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
 from slap_model import config, train, watch
-from slap_model.data import Flac, TrainingSet
+from slap_model.data import TrainingSet
 from slap_model.distributed import Ranks
+from slap_model.flac import Flac, decode
 from slap_model.manifest import Manifest
 from slap_model.train import Stopped
 from tests.perf import gpu, rows, speech
@@ -106,18 +109,33 @@ def real(pattern: str, count: int) -> list[bytes]:
 # --- contestants ------------------------------------------------------------------------------------------------
 
 
-def floor(clips: Clips) -> Reader:
+Decoder = Callable[[bytes], np.ndarray]
+
+
+def by_dr_flac(packed: bytes) -> np.ndarray:
+    """As miniaudio's manual has it."""
+    import miniaudio
+
+    return np.frombuffer(miniaudio.flac_read_s16(packed).samples, np.int16)
+
+
+def by_libsndfile(packed: bytes) -> np.ndarray:
+    """As soundfile's manual has it."""
+    wave: np.ndarray = soundfile.read(io.BytesIO(packed), dtype="int16")[0]
+    return wave
+
+
+def floor(clips: Clips, decoder: Decoder) -> Reader:
     """The decoder over bytes in memory."""
-    return lambda workers: (soundfile.read(io.BytesIO(one), dtype="int16")[0] for one in clips.packed)
+    return lambda workers: map(decoder, clips.packed)
 
 
-def webdataset(clips: Clips, dtype: str) -> Reader:
-    """Its plain pipeline: the members of the tars in turn, FLACs decoded by soundfile."""
+def webdataset(clips: Clips, decoder: Decoder) -> Reader:
+    """Its plain pipeline: the members of the tars in turn."""
     import webdataset as wds
 
     def decoded(sample: Mapping[str, Any]) -> np.ndarray:
-        wave: np.ndarray = soundfile.read(io.BytesIO(sample["flac"]), dtype=dtype)[0]
-        return wave
+        return decoder(sample["flac"])
 
     def read(workers: int) -> Iterable[object]:
         tars = [str(clips.manifest.root / shard["path"]) for shard in clips.manifest.shards]
@@ -213,13 +231,13 @@ def speed(kinds: Sequence[Clips], workers: Sequence[int], rounds: int) -> Mappin
     for clips in kinds:
         for number in workers:
             peers = {
-                "webdataset, int16": webdataset(clips, "int16"),
-                "webdataset, float32": webdataset(clips, "float32"),
+                "webdataset, dr_flac": webdataset(clips, by_dr_flac),
+                "webdataset, libsndfile": webdataset(clips, by_libsndfile),
                 "lhotse Shar": lhotse(clips),
             }
             own = {"slap, window of 10.24 s": ours(clips), "slap, whole": whole(clips)}
-            first = {"floor": floor(clips)} if number == 0 else {}
-            times = in_turns({**first, **own, **peers}, number, rounds)
+            floors = {"floor, dr_flac": floor(clips, by_dr_flac), "floor, libsndfile": floor(clips, by_libsndfile)}
+            times = in_turns({**(floors if number == 0 else {}), **own, **peers}, number, rounds)
             count = len(clips.packed)
             best = min(peers, key=lambda name: statistics.median(one.processor for one in times[name]))
             rate = {name: [count / one.processor for one in found] for name, found in times.items()}
@@ -253,6 +271,10 @@ class AsFloat(Dataset[Mapping[str, torch.Tensor]]):
         sample = self.data[number]
         return {**sample, "waves": sample["waves"].float() / 32768}
 
+    def __getitems__(self, numbers: Sequence[int]) -> Mapping[str, Any]:
+        batch = self.data.batch(numbers)
+        return {**batch, "waves": [wave.float() / 32768 for wave in batch["waves"]]}
+
 
 def handover(clips: Clips, rounds: int) -> None:
     """Print what it costs to hand over, by how it is done."""
@@ -260,18 +282,17 @@ def handover(clips: Clips, rounds: int) -> None:
     settings = config.load("base", (f"train.batch={BATCH}", f"train.steps={count // BATCH}", "train.workers=2"))
     data = TrainingSet(clips.manifest, settings)
     loader = train.loader(data, settings, 0, ONE)
+    batches_of: Any = loader.batch_sampler
 
     def batches(data: Any, strategy: str = "file_descriptor") -> Iterable[object]:
         torch.multiprocessing.set_sharing_strategy(strategy)
-        yield from DataLoader(data, batch_sampler=loader.batch_sampler, collate_fn=loader.collate_fn, num_workers=2)
+        yield from DataLoader(data, batch_sampler=batches_of, collate_fn=loader.collate_fn, num_workers=2)
         torch.multiprocessing.set_sharing_strategy("file_descriptor")
 
     ways: Mapping[str, Reader] = {
-        "in the trainer's process": lambda _: map(
-            loader.collate_fn, ([data[i] for i in part] for part in loader.batch_sampler)
-        ),
-        "int16, in batches (the trainer's)": lambda _: batches(data),
-        "the same, shared by file name": lambda _: batches(data, "file_system"),
+        "in the trainer's process": lambda _: map(data.batch, batches_of),
+        "int16, in batches (the trainer's)": lambda _: batches(loader.dataset),
+        "the same, shared by file name": lambda _: batches(loader.dataset, "file_system"),
         "float32, in batches": lambda _: batches(AsFloat(data)),
         "int16, clip by clip": lambda _: DataLoader(data, batch_size=None, sampler=range(count), num_workers=2),
         "float32, clip by clip": lambda _: DataLoader(
@@ -290,11 +311,19 @@ def handover(clips: Clips, rounds: int) -> None:
 def parts(rounds: int) -> None:
     """Print what a window of a clip costs by where it begins."""
     window = config.load("base").samples
-    print("\nA window of 10.24 s, milliseconds of processor by where it begins: sought, or decoded from the start")
-    for begins in (0.5, 1.0, 1.5, 2.0, 5.0, 60.0, 280.0):
+    print(
+        "\nA window of 10.24 s, milliseconds of processor by where it begins, a second before the end of the clip: by "
+        "libsndfile, sought or decoded from the start; the whole clip by dr_flac"
+    )
+    for begins in (0.5, 1.0, 1.5, 2.0, 5.0, 9.0, 13.0, 60.0, 280.0):
         start = int(begins * speech.RATE)
         packed = speech.flac(speech.voice(begins + 11, 0))
-        ways = {"sought": _sought, "from the start": _from_the_start, "ours": lambda *of: Flac(of[0]).part(*of[1:])}
+        ways: Mapping[str, Callable[[bytes, int, int], object]] = {
+            "sought": _sought,
+            "from the start": _from_the_start,
+            "whole": lambda packed, *_: decode(packed),
+            "ours": lambda packed, start, count: Flac(packed).read(start, np.empty(count, np.int16)),
+        }
         cost: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(1 + 4 * rounds):
             for name, way in ways.items():

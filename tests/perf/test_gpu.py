@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from slap_model import config, data
-from slap_model.data import TrainingSet, collate
+from slap_model.data import TrainingSet
 from slap_model.manifest import Manifest
 from slap_model.model import Slap
 from slap_model.task import SlapTask
@@ -33,7 +33,7 @@ def test_flops_are_those_that_torch_counts(tmp_path: Path, setting: str) -> None
     settings = config.load(setting, (*SIZE, "train.batch=4", "train.precision=fp32"))
     lengths = [10.5, 4.0, 1.6, 6.0]
     made = TrainingSet(Manifest.load(speech.corpus(tmp_path / "made", lengths, settings.text.dim)), settings)
-    batch = collate([made[number] for number in range(4)])  # the first epoch: each clip once
+    batch = made.batch(range(4))  # the first epoch: each clip once
     task = SlapTask(Slap(settings)).train()
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         losses, _ = task(batch)
@@ -42,12 +42,13 @@ def test_flops_are_those_that_torch_counts(tmp_path: Path, setting: str) -> None
     assert gpu.flops(settings, lengths) * 4 == pytest.approx(counter.get_total_flops() - mel, rel=0.05)
 
 
-def test_sections_run_on_a_cpu_without_soundfile_and_tensorboard(
+def test_sections_run_on_a_cpu_without_decoders_and_tensorboard(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(speech, "DECODES", False)
     monkeypatch.setattr(data, "Flac", data.Flac)  # `read_pcm` replaces it; this puts it back
     monkeypatch.setitem(sys.modules, "soundfile", None)
+    monkeypatch.setitem(sys.modules, "miniaudio", None)
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     speech.read_pcm()
     device, lengths = torch.device("cpu"), speech.seconds_like_real(16)

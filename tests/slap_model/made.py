@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.data import default_collate
 
 from slap_model import config
 from slap_model.model import Slap
@@ -95,3 +96,16 @@ def samples(settings: config.Config, count: int = 8, seed: int = 0) -> list[dict
         }
         made.append({name: torch.from_numpy(np.asarray(value, dtype=np.float32)) for name, value in sample.items()})
     return made
+
+
+def batch(samples: Sequence[Mapping[str, Tensor]]) -> Batch:
+    """Samples to a batch of `slap_model.task`, as `TrainingSet.batch` makes them."""
+    groups: dict[int, list[Mapping[str, Tensor]]] = {}
+    for sample in sorted(samples, key=lambda sample: len(sample["waves"])):
+        groups.setdefault(len(sample["waves"]), []).append(sample)
+    in_order = [sample for group in groups.values() for sample in group]
+    batch: dict[str, Tensor | list[Tensor]] = {
+        name: [default_collate([sample[name] for sample in group]) for group in groups.values()]
+        for name in ("waves", "noise")
+    }
+    return batch | {name: default_collate([s[name] for s in in_order]) for name in ("text", "facts", "denied", "used")}

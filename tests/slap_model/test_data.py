@@ -11,7 +11,9 @@ import soundfile
 import torch
 
 from slap_model import config, store
-from slap_model.data import NEAR, Batches, Flac, TrainingSet, collate, of_grain, repeated
+from slap_model import data as reading
+from slap_model.data import Batches, TrainingSet, of_grain, repeated, room
+from slap_model.flac import NEAR
 from slap_model.manifest import Manifest, ManifestError
 from slap_model.model import Slap
 from tests.perf import rows
@@ -44,7 +46,7 @@ def test_clips_of_their_own_length_lose_less_than_a_bucket(settings: config.Conf
     assert sample["noise"].shape == (2, 8)
     longer = next(i for i in range(12) if i not in short_rows(data))
     assert settings.frames_of(len(data[longer]["waves"])) == 32
-    batch = collate([data[longer], data[number], data[longer]])
+    batch = data.batch([longer, number, longer])
     assert [tuple(w.shape) for w in batch["waves"]] == [(1, settings.samples_of(16)), (2, settings.samples)]
     assert torch.equal(batch["text"][0], sample["text"]), "the other tensors follow the order of the waves"
 
@@ -65,7 +67,7 @@ def test_processes_share_each_step(world: int) -> None:
 def test_rare_labels_come_more_often(settings: config.Config, manifest: Manifest) -> None:
     """Twenty women and four men: by label, both are heard equally often, and every clip still has its turn."""
     data = TrainingSet(manifest, with_data(settings, balance="label"))
-    woman = int(np.flatnonzero([data._hot(bits)[0] for bits in data._facts])[0])
+    woman = int(np.flatnonzero([hot[0] for hot in data._hot(data._facts)])[0])
     men = np.flatnonzero(data.fact_set != woman)[:4]
     data.fact_set = np.where(np.isin(np.arange(24), men), data.fact_set, woman)
     rows = np.arange(24)
@@ -119,25 +121,35 @@ def test_grain_of_captions(grain: str, kept: list[bool]) -> None:
 def test_a_repeated_clip_is_turned_by_its_phase(length: int) -> None:
     wave = np.arange(1, length + 1, dtype=np.int16)
     for phase in range(100):
-        np.testing.assert_array_equal(repeated(wave, 100, phase), np.roll(np.resize(wave, 100), phase))
+        repeated(wave, phase, out := np.empty(100, np.int16))
+        np.testing.assert_array_equal(out, np.roll(np.resize(wave, 100), phase))
 
 
 # --- what is decoded --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
-def test_a_part_of_a_clip_is_that_part_of_the_whole(subtype: str) -> None:
-    """From anywhere, near the beginning (decoded up to there) and far (sought), and to the very end."""
-    wave = (np.random.default_rng(0).standard_normal(200_000) * 5_000).astype(np.int16)
-    held = io.BytesIO()
-    soundfile.write(held, wave, 16_000, format="FLAC", subtype=subtype)
-    starts = [0, 1, NEAR - 1, NEAR, NEAR + 1, 4_096 * 9, 199_999, *np.random.default_rng(1).integers(0, 199_999, 50)]
-    for start in map(int, starts):
-        count = min(3_000, len(wave) - start)
-        np.testing.assert_array_equal(Flac(held.getvalue()).part(start, count), wave[start : start + count])
-    clip = Flac(held.getvalue())
-    assert clip.samples == len(wave)
-    assert all(np.array_equal(clip.part(start, 100), wave[start : start + 100]) for start in (90_000, 5, 150_000))
+def test_a_batch_holds_what_its_samples_are(settings: config.Config, manifest: Manifest) -> None:
+    """The same as one by one, shortest clips first, and where there is one of a length."""
+    data = TrainingSet(manifest, with_data(settings, lengths="own", bucket=16))
+    numbers = [*range(7, 20), short_rows(data)[0]]
+    batch, ones = data.batch(numbers), [data[number] for number in numbers]
+    ones.sort(key=lambda one: len(one["waves"]))
+    assert len(batch["waves"]) == 2
+    for name in ("waves", "noise"):
+        rows = [row for part in batch[name] for row in part]
+        assert all(torch.equal(row, one[name]) for row, one in zip(rows, ones, strict=True)), name
+    for name in ("text", "facts", "denied", "used"):
+        assert torch.equal(batch[name], torch.stack([one[name] for one in ones])), name
+
+
+def test_a_loader_fills_memory_that_it_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not room(2, 3, dtype=torch.int16).is_shared()
+    monkeypatch.setattr(reading, "get_worker_info", object)
+    shared = room(2, 3, dtype=torch.int16)
+    assert shared.is_shared()
+    assert shared.shape == (2, 3) and shared.is_contiguous()
+    shared.numpy()[1] = 7
+    assert shared.sum() == 21
 
 
 def test_of_a_long_clip_the_window_alone_is_decoded(

@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from slap_model.data import Batches, TrainingSet, collate
+from slap_model.data import Batches, TrainingSet
 from slap_model.manifest import Manifest
 from tests.slap_model import made, two_processes
 from tests.slap_model.two_processes import ONE, STEPS, TRAINED
@@ -102,7 +102,7 @@ def test_a_sample_is_the_same_in_every_process(shared_manifest: Manifest, length
         rows = []
         for rank in range(world):
             data = TrainingSet(shared_manifest, settings)  # each process has its own
-            batch = collate([data[number] for number in next(iter(Batches(range(5, 6), 8, rank, world)))])
+            batch = data.batch(next(iter(Batches(range(5, 6), 8, rank, world))))
             parts = [
                 (wave, noise)
                 for waves, noises in zip(batch["waves"], batch["noise"], strict=True)

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from slap_model.data import collate
 from slap_model.task import Batch, SlapTask
 from tests.slap_model import made
 
@@ -32,7 +31,7 @@ def test_gradients_are_finite_differences(case: str) -> None:
     """Of every trained tensor, along a random direction through all its entries."""
     settings = made.settings(*made.CASES[case])
     task = made.task(settings)
-    batch = made.doubled(collate(made.samples(settings, 5)))
+    batch = made.doubled(made.batch(made.samples(settings, 5)))
     torch.autograd.backward(loss_of(task, batch))
     noise = torch.Generator().manual_seed(2)
     trained = {name: p for name, p in task.named_parameters() if p.requires_grad}
@@ -54,7 +53,7 @@ def test_gradients_are_finite_differences(case: str) -> None:
 @pytest.mark.parametrize("case", ["accumulate", "activations made again"])
 def test_saving_memory_changes_no_gradient(case: str) -> None:
     plain, thrifty = (made.task(made.settings(*overrides)) for overrides in ([], made.CASES[case]))
-    batch = made.doubled(collate(made.samples(made.settings(), 5)))  # 5 do not divide by 2
+    batch = made.doubled(made.batch(made.samples(made.settings(), 5)))  # 5 do not divide by 2
     for task in (plain, thrifty):
         torch.autograd.backward(loss_of(task, batch))
     for (name, one), other in zip(plain.named_parameters(), thrifty.parameters(), strict=True):
@@ -64,7 +63,7 @@ def test_saving_memory_changes_no_gradient(case: str) -> None:
 
 def test_accumulating_keeps_inputs_instead_of_activations() -> None:
     """What the forward pass keeps for the backward pass decides how much memory a step needs."""
-    batch = made.doubled(collate(made.samples(made.settings(), 8)))
+    batch = made.doubled(made.batch(made.samples(made.settings(), 8)))
     kept: dict[int, int] = {}
     for parts in (1, 4):
         task = made.task(made.settings(f"train.accumulate={parts}"))

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from benchmark.embedders import SlapEmbedder, check_embedder
 from slap_model import config
-from slap_model.data import TrainingSet, collate
+from slap_model.data import TrainingSet
 from slap_model.losses import patchify
 from slap_model.manifest import Manifest
 from slap_model.model import CheckpointError, NoTextError, Slap, filled, starts
@@ -19,7 +19,7 @@ from slap_model.task import SlapTask
 
 
 def batch_of(data: TrainingSet, count: int = 8) -> dict[str, torch.Tensor | list[torch.Tensor]]:
-    return collate([data[i] for i in range(count)])
+    return data.batch(list(range(count)))
 
 
 @pytest.mark.parametrize("kind", ["entailment", "clip", "siglip"])

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from slap_model.data import collate
 from slap_model.task import Batch, SlapTask
 from slap_model.train import groups
 from tests.slap_model import made
@@ -20,7 +19,7 @@ KINDS = ["entailment", "clip", "siglip"]
 
 def of(kind: str) -> tuple[SlapTask, Batch]:
     settings = made.settings(f"loss.contrastive={kind}")
-    return made.task(settings), collate(made.samples(settings))
+    return made.task(settings), made.batch(made.samples(settings))
 
 
 def losses_of(task: SlapTask, batch: Batch, mixed: bool = True) -> dict[str, torch.Tensor]:

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from slap_model import distributed
 from slap_model import train as training
-from slap_model.data import collate
 from slap_model.distributed import Ranks
 from slap_model.manifest import Manifest
 from slap_model.train import Stopped, joint, train
@@ -39,7 +38,7 @@ def gradients(case: str, ranks: Ranks, half: int | None = None) -> dict[str, Ten
     with made.in_float64():
         task = made.task(settings)
         objective = joint(task, ranks)  # must outlive the backward pass, in which it averages
-        losses, _ = objective(made.doubled(collate(samples[ranks.rank :: ranks.world])))
+        losses, _ = objective(made.doubled(made.batch(samples[ranks.rank :: ranks.world])))
         losses["loss"].backward()
         found = {name: p.grad for name, p in task.named_parameters() if p.grad is not None}
         for name, loss in losses.items():

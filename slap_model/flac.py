@@ -1,0 +1,110 @@
+"""FLAC of one channel to 16-bit samples: whole by dr_flac, a part of something long by libsndfile.
+
+dr_flac (in the wheel of `miniaudio`) decodes in little more than half the time of libsndfile
+(tests/perf/read_speed.py). But it leaves out a damaged frame without a word: only who decodes to the end, and counts,
+knows that nothing is missing. So its ways to jump ahead are not used, which crafted files have led astray besides
+(https://github.com/mackron/dr_libs/pull/330). libsndfile jumps ahead and reports damage at once.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+# The whole of a clip by dr_flac takes as long as a part of it by libsndfile where it is about this many parts long.
+WORTH = 2
+# Up to here libsndfile decodes what comes before a part rather than jumping over it: finding a place in a FLAC costs as
+# much as decoding about a second (tests/perf/read_speed.py).
+NEAR = 16_000
+LONGEST_FRAME = 65_535  # samples, in at least ten bytes (RFC 9639, section 9)
+
+
+class FlacError(ValueError):
+    """Bytes that are no whole FLAC of one channel; the message says what is wrong."""
+
+
+def decode(packed: bytes) -> np.ndarray:
+    """int16 ``[samples]``, all of a FLAC.
+
+    Raises:
+        FlacError: it is none, has several channels, or holds less or more than its header says.
+    """
+    clip = Flac(packed)
+    wave = np.empty(clip.samples, np.int16)
+    clip.read(0, wave)
+    return wave
+
+
+class Flac:
+    """A FLAC in memory, of which parts are decoded.
+
+    Raises:
+        FlacError: it is none, or has several channels.
+    """
+
+    def __init__(self, packed: bytes) -> None:
+        self._packed = packed
+        with _opened(packed) as decoder:
+            self.samples: int = decoder.totalPCMFrameCount
+
+    def read(self, start: int, out: np.ndarray) -> None:
+        """Fill ``out``, int16 ``[count]`` without gaps, with the samples from ``start`` on.
+
+        Raises:
+            FlacError: it is damaged, or holds less or more than its header says.
+        """
+        if self.samples > WORTH * len(out):
+            self._read_part(start, out)
+        elif len(out) == self.samples:
+            self._read_all(out)
+        else:
+            whole = np.empty(self.samples, np.int16)
+            self._read_all(whole)
+            out[:] = whole[start : start + len(out)]
+
+    def _read_all(self, out: np.ndarray) -> None:
+        from miniaudio import ffi, lib
+
+        room = ffi.from_buffer("short[]", out, require_writable=True)
+        with _opened(self._packed) as decoder:
+            found = lib.ma_dr_flac_read_pcm_frames_s16(decoder, len(room), room)
+            more = lib.ma_dr_flac_read_pcm_frames_s16(decoder, 1, ffi.new("short[1]"))
+        if found + more != self.samples:
+            raise FlacError(f"{'more' if more else found} samples instead of {self.samples}")
+
+    def _read_part(self, start: int, out: np.ndarray) -> None:
+        import soundfile
+
+        skipped = start if start < NEAR else 0
+        try:
+            with soundfile.SoundFile(io.BytesIO(self._packed)) as sound:
+                sound.seek(start - skipped)
+                wave = sound.read(skipped + len(out), dtype="int16")[skipped:]
+        except soundfile.LibsndfileError as error:
+            raise FlacError(str(error)) from error
+        if len(wave) < len(out):
+            raise FlacError(f"{start + len(wave)} samples instead of {self.samples}")
+        out[:] = wave
+
+
+@contextmanager
+def _opened(packed: bytes) -> Iterator[Any]:
+    """dr_flac's decoder at the first sample."""
+    from miniaudio import ffi, lib
+
+    # With other bytes in front dr_flac would look for a FLAC inside of Ogg, and behind an ID3 tag.
+    decoder = lib.ma_dr_flac_open_memory(packed, len(packed), ffi.NULL) if packed[:4] == b"fLaC" else None
+    if not decoder:
+        raise FlacError("no FLAC")
+    try:
+        if decoder.channels != 1:
+            raise FlacError(f"{decoder.channels} channels instead of one")
+        if not 0 < decoder.totalPCMFrameCount <= LONGEST_FRAME * len(packed) // 10:
+            raise FlacError(f"{decoder.totalPCMFrameCount} samples cannot be in {len(packed)} bytes")
+        yield decoder
+    finally:
+        lib.ma_dr_flac_close(decoder)

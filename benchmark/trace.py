@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import polars as pl
 from benchmark import confounds, units
 from benchmark import transfer as transfers
 from benchmark.evaluate import code_hash, task_hash
-from benchmark.files import file_hash
+from benchmark.files import file_hash, tars_of
 from benchmark.score import Score, read_scores
 from benchmark.task import TaskError, Transfer, load_tasks, load_transfers, rows, transfer_tasks
 from slap_model import store
@@ -277,8 +278,8 @@ def _audio(trace: _Trace, warehouse: Path, corpus: str, task: str, which: str, l
         which: the beginning of the tars' names: of a split, or ``*``.
         large: where the shards lie.
     """
-    tars = store.listing(large / "shards" / corpus, f"{which}.tar")
     split = "" if which == "*" else which.partition("-")[0]
+    tars = [tar for tar in _tars(warehouse, large, [corpus])[corpus] if fnmatch(tar.stem, which)]
     trace.head("audio", f"shards/{corpus}: {len(tars)} tars of {f'the {split} split' if split else 'all splits'}")
     there = set(store.listing(large / "shards" / corpus, f"{which}.parquet"))
     indexes = [tar.with_suffix(".parquet") for tar in tars if tar.with_suffix(".parquet") in there]
@@ -328,15 +329,15 @@ def _data(trace: _Trace, warehouse: Path, score: Score, id_key: bytes | None, la
         trace.line("data", f"{stated} (not checked: it takes the id key, meta.db and the task)")
         return
     try:
-        (now,) = units.load([task], warehouse / "meta.db", _tars(large, [task.corpus]), id_key, ())
+        (now,) = units.load([task], warehouse / "meta.db", _tars(warehouse, large, [task.corpus]), id_key, ())
         problem = "" if now.hash == stated else "labels or audio are not those that were scored"
     except (TaskError, duckdb.Error, units.LeakError) as error:
         problem = f"labels cannot be read: {error}"
     trace.check("data", stated, problem)
 
 
-def _tars(large: Path, corpora: Iterable[str]) -> dict[str, list[Path]]:
-    return {corpus: store.listing(large / "shards" / corpus, "*.tar") for corpus in corpora}
+def _tars(warehouse: Path, large: Path, corpora: Iterable[str]) -> dict[str, list[Path]]:
+    return {corpus: tars_of(corpus, warehouse / "shards", large / "shards") for corpus in corpora}
 
 
 # --- transfer -----------------------------------------------------------------------------------------------
@@ -410,9 +411,10 @@ def _transfer_problem(
         return None
     pair = [row[name] for name in _PAIR]
     tasks = {corpus: task for corpus, task in transfer_tasks(asked).items() if corpus in pair}
+    tars = _tars(warehouse, large, tasks)
     for heard in ((), pair[:1], pair[1:], pair):
         try:
-            found = units.load(list(tasks.values()), warehouse / "meta.db", _tars(large, tasks), id_key, heard)
+            found = units.load(list(tasks.values()), warehouse / "meta.db", tars, id_key, heard)
         except (TaskError, duckdb.Error, units.LeakError) as error:
             return f"labels cannot be read: {error}"
         data = dict(zip(tasks, found, strict=True))

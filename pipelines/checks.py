@@ -157,8 +157,7 @@ def nothing_lost(slap: Slap) -> dg.AssetCheckResult:
             **lost,
             "per_corpus": common.markdown(found, rows=found.height),
             "what_to_do": "materialize the <corpus>_shards of the corpora at the top; SELECT * FROM accounting in "
-            "meta.db shows them, and the view reject says why each file was left out. Of a corpus that is gone from "
-            "the raw folder (unknown), remove the folder shards/<corpus> of the warehouse",
+            "meta.db shows them, and the view reject says why each file was left out",
         },
     )
 

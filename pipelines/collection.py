@@ -32,6 +32,7 @@ import numpy as np
 import polars as pl
 
 from benchmark.embed import embed_waves
+from benchmark.files import corpora_with_tars, tars_of
 from pipelines import audio
 from pipelines.corpora._read import AUDIO_ENDINGS
 from pipelines.settings import store_of
@@ -196,7 +197,8 @@ def embed_corpora(model: Model, warehouse: Path, corpora: Sequence[str]) -> int:
     from pipelines.embedding import Source, embed, seen_by_nodes
 
     root = store_of(warehouse)
-    tars = store.listing(root / "shards", "*/*.tar")
+    summaries = warehouse / "shards"
+    tars = [tar for corpus in corpora_with_tars(summaries) for tar in tars_of(corpus, summaries, root / "shards")]
     there = sorted({tar.parent.name for tar in tars})
     unknown = sorted(set(corpora) - set(there))
     if unknown or not there:

@@ -4,6 +4,10 @@
 the corpus is, whether it was found and what it held. Audio files that the recipe passed over are rejects, too. The
 folder is written beside and renamed, so a reader sees the old tables or the new ones. A scan is skipped while neither
 the raw folder nor the code changed.
+
+Where a corpus is away as a whole (its folder is gone, empty or unreadable, or it is left out of the run), its tables
+are empty and the ones before go to ``<tables>/.away/<corpus>/``: its tars stay, and `pipelines.withdraw` has to know
+who is in them.
 """
 
 from __future__ import annotations
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
 
 SYNTHETIC = "SYNTHETIC.txt"
 TABLES = schema.NAMES
+AWAY = ".away"  # in the folder of all tables: the last tables of corpora whose tars stay while they are away
 ID_LENGTH = 20  # hexadecimal characters, 80 bits
 
 
@@ -89,6 +94,7 @@ def ingest(corpus: Corpus, root: Path, out: Path, id_key: bytes) -> Ingested:
     partial.mkdir(parents=True)
     unclaimed, aside = 0, dict[str, int]()
     if not reason:
+        reason = "" if _any_utterance(tables) else f"no recording that can be used in {root}"
         tables, unclaimed, aside = _accounted(corpus, audio, tables, partial)
     tables = withdrawals.drop(tables, withdrawn, hashed)
     rows = _write(corpus.name, tables, partial, leaving, id_key)
@@ -110,8 +116,17 @@ def ingest(corpus: Corpus, root: Path, out: Path, id_key: bytes) -> Ingested:
     )
     card = json.dumps(_card(corpus, root, result), indent=2, ensure_ascii=False)
     (partial / "corpus.json").write_text(card + "\n", "utf-8")
+    if reason:
+        _put_away(out, corpus.name)
     _swap(out, corpus.name)
+    if not reason:
+        forget(out, corpus.name)
     return result
+
+
+def forget(tables: Path, corpus: str) -> None:
+    """Remove the last tables of a corpus that was away: it is back, or no tar of it is left."""
+    _remove(tables / AWAY / corpus)
 
 
 def keyed(id_key: bytes, text: str) -> str:
@@ -191,6 +206,10 @@ def _scan(corpus: Corpus, root: Path) -> tuple[Tables, str]:
         rows = Rows(corpus.name)
         rows.reject(".", str(error))
         return rows.tables(), str(error)
+
+
+def _any_utterance(tables: Tables) -> bool:
+    return any(batch.height for batch in tables.batches("utterance"))
 
 
 def _accounted(corpus: Corpus, audio: Spool, tables: Tables, scratch: Path) -> tuple[Tables, int, dict[str, int]]:
@@ -375,6 +394,15 @@ def _swap(parent: Path, name: str) -> None:
         target.rename(previous)
     partial.rename(target)
     _remove(previous)
+
+
+def _put_away(tables: Path, corpus: str) -> None:
+    """Move the tables of a corpus to those that are away, if they hold any utterance: those of today do not."""
+    spoken = tables / corpus / "utterance.parquet"
+    if spoken.is_file() and pq.read_metadata(spoken).num_rows:
+        forget(tables, corpus)
+        (tables / AWAY).mkdir(exist_ok=True)
+        (tables / corpus).rename(tables / AWAY / corpus)
 
 
 def _recover(parent: Path, name: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
+from benchmark.files import tars_of
 from pipelines.shards import file_sha256
 from slap_model import store
 from slap_model.manifest import manifest_hash
@@ -32,7 +33,7 @@ def write(
     """Write ``manifests/<hash>.json`` over the training shards of the given corpora.
 
     Args:
-        warehouse: holds facts and captions.
+        warehouse: holds facts, captions, and of each corpus the summary of its shards.
         corpora: name -> share of it seen in one epoch.
         vectors: the captions' text vectors.
         tower: name of the text tower that made them.
@@ -47,7 +48,7 @@ def write(
         EmptyManifestError: none of the corpora has training audio.
     """
     root = root or warehouse
-    shards = [entry for corpus in sorted(corpora) for entry in _training_shards(root, corpus)]
+    shards = [entry for corpus in sorted(corpora) for entry in _training_shards(warehouse, root, corpus)]
     if not shards:
         raise EmptyManifestError(
             f"no training audio in {root / 'shards'} for {', '.join(sorted(corpora)) or 'any corpus'}"
@@ -68,8 +69,8 @@ def write(
     return path, content
 
 
-def _training_shards(root: Path, corpus: str) -> list[dict[str, Any]]:
-    tars = store.listing(root / "shards" / corpus, "train-*.tar")
+def _training_shards(warehouse: Path, root: Path, corpus: str) -> list[dict[str, Any]]:
+    tars = [tar for tar in tars_of(corpus, warehouse / "shards", root / "shards") if tar.name.startswith("train-")]
     entries = store.at_once(lambda tar: _training_shard(root, corpus, tar), tars)
     return [entry for entry in entries if entry["samples"]]
 

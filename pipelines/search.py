@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from benchmark.files import corpora_with_tars, tars_of
 from pipelines import audio, ingest, meta
 from pipelines.collection import CollectionError, Model, root_of
 from pipelines.corpora._base import Corpus
@@ -151,7 +152,8 @@ def _of_corpora(settings: Settings, model: Model, within: Sequence[str]) -> Iter
     name = model.embedder.name
     folders = [settings.embeddings / f"{name}-{one[:12]}" for one in model.slap.fingerprints.values()]
     there = {file for folder in folders for file in store.listing(folder, "*.parquet")}
-    tars = [tar for tar in store.listing(settings.shards_store, "*/*.tar") if not within or tar.parent.name in within]
+    names = [corpus for corpus in corpora_with_tars(settings.shards) if not within or corpus in within]
+    tars = [tar for corpus in names for tar in tars_of(corpus, settings.shards, settings.shards_store)]
     for tar, sha256 in zip(tars, store.at_once(tar_sha256, tars), strict=True):
         files = [folder / f"{sha256[:16]}.parquet" for folder in folders]
         for file in [one for one in files if one in there][:1]:

@@ -15,6 +15,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import os
 import socket
 import tarfile
 from bisect import bisect_left
@@ -30,6 +31,7 @@ import duckdb
 import polars as pl
 from polars.exceptions import PolarsError
 
+from benchmark.files import SIZES, corpora_with_tars
 from pipelines import audio, scale
 from pipelines.corpora._base import Corpus
 from pipelines.guard import NOWHERE, Note
@@ -109,6 +111,7 @@ class ShardReport:
     utterances: int
     seconds: float
     rejects: pl.DataFrame  # corpus, path, reason
+    kept: int = 0  # tars that stay without being counted: the corpus is away
 
 
 def shard_corpus(
@@ -120,6 +123,7 @@ def shard_corpus(
     id_key: bytes,
     *,
     summary: Path | None = None,
+    away: str = "",
     log: Callable[[str], object] | None = None,
 ) -> ShardReport:
     """Write every shard of a corpus that is not complete, then ``index.parquet``, ``sizes.json`` and the rejects.
@@ -132,6 +136,8 @@ def shard_corpus(
         out: ``shards/<corpus>``, here or on object storage.
         id_key: secret for the speakers' keyed hashes.
         summary: local folder for what is written last; None: ``out``.
+        away: why the corpus as a whole is not there today, "" where it is. If it has no utterance then, its tars stay
+            as they are for the day when it is back, and the summary names none of them.
         log: is told now and then how far it is.
 
     Raises:
@@ -146,6 +152,9 @@ def shard_corpus(
         if store.is_local(out):
             out.mkdir(parents=True, exist_ok=True)
         store.sweep(out)
+        if away and not rows.height:
+            kept = len(store.listing(out, "*.tar"))
+            return dataclasses.replace(summarise([], 0, summary or out), kept=kept)
         units = plan(corpus.name, root, rows, out)
         _remove_stale(out, {unit.tar.name for unit in units})
         done = store.at_once(complete, units)
@@ -211,13 +220,20 @@ def write_shard(unit: Shard, note: Note | None = None) -> None:
         ShardError: the raw folder is not to be seen from this machine.
         OSError: the tar cannot be written.
     """
-    if not unit.root.is_dir():
+    if not _holds_anything(unit.root):  # where a drive is not mounted, its folder may be there, but empty
         raise ShardError(
-            f"{unit.corpus}: {socket.gethostname()} sees no folder {unit.root}: mount the recordings there"
+            f"{unit.corpus}: {socket.gethostname()} sees nothing in {unit.root}: mount the recordings there"
         )
     note = note or Note()
     rejects: list[dict[str, Any]] = []
     _pack(unit.tar, _samples_of(unit, note, rejects), unit.key, rejects)
+
+
+def _holds_anything(folder: Path) -> bool:
+    if not folder.is_dir():
+        return False
+    with os.scandir(folder) as entries:
+        return next(entries, None) is not None
 
 
 def take_out(tar: Path, utterances: Collection[str], paths: Collection[str], key: str) -> None:
@@ -298,8 +314,25 @@ def summarise(tars: Sequence[Path], written: int, out: Path) -> ShardReport:
     sizes = {tar.name: part.height for tar, part in zip(tars, indexes, strict=True)}
     store.write(out / "index.parquet", _parquet(index))
     store.write(out / "rejects.json", json.dumps(found, indent=1).encode())
-    store.write(out / "sizes.json", json.dumps(sizes, indent=1).encode())
+    store.write(out / SIZES, json.dumps(sizes, indent=1).encode())
     return ShardReport(len(tars), written, index.height, float(index["seconds"].sum()), rejects)
+
+
+def leave_out(summaries: Path, corpora: Collection[str]) -> list[str]:
+    """Count no tar of a corpus that is no part of the graph, as a cohort whose folder is gone; its tars stay.
+
+    Args:
+        summaries: folder of all corpora's summaries.
+        corpora: those of the graph, whose shards have been looked at.
+
+    Returns:
+        The corpora that were counted until now.
+    """
+    gone = [name for name in corpora_with_tars(summaries) if name not in corpora]
+    counted = [name for name in gone if json.loads((summaries / name / SIZES).read_text())]
+    for name in counted:
+        summarise([], 0, summaries / name)
+    return counted
 
 
 # --- one shard ---

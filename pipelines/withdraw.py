@@ -30,6 +30,7 @@ import duckdb
 import polars as pl
 
 from benchmark import transfer
+from benchmark.files import tars_of
 from pipelines import ablate, board, ingest, shards, warehouse, withdrawals
 from pipelines.paraphrase.cache import strangers
 from pipelines.schema import SPEAKER, UTTERANCE
@@ -178,6 +179,7 @@ def find(settings: Settings, corpus: str, speaker: str) -> Found:
     manifests, checkpoints = _lineage(settings, names, persons, tars)
     predictions = tuple(_predictions(settings, mine, in_shards, names))
     texts = _Texts(settings.captions_folder, known)
+    folders = [card.parent for name in names for card in _files(settings, "corpus.json", name)]
     return Found(
         begun=begun,
         persons=persons,
@@ -185,8 +187,8 @@ def find(settings: Settings, corpus: str, speaker: str) -> Found:
         corpora=names,
         utterances=mine,
         known=known,
-        observations=sum(_observations(settings.tables / name, speakers) for name in names),
-        rejects=sum(_rejects(settings.tables / name, speakers) for name in names),
+        observations=sum(_observations(folder, speakers) for folder in folders),
+        rejects=sum(_rejects(folder, speakers) for folder in folders),
         fact_sets=texts.sets_gone,
         captions=texts.gone,
         text_vectors=sum(texts.vectors_gone().values()),
@@ -237,7 +239,7 @@ def _stored(
     """Rows of all corpora, as the tables and ``meta.db`` have them: after a kill, one may know what the other lost."""
     theirs = pl.lit(True) if speakers is None else pl.col("speaker_id").is_in(list(speakers))
     parts = [pl.DataFrame(schema=dict(columns))]
-    for path in sorted(settings.tables.glob(f"*/{table}.parquet")):
+    for path in _files(settings, f"{table}.parquet"):
         parts.append(pl.scan_parquet(path).filter(theirs).select(list(columns)).collect())
     if settings.meta_db.is_file():
         names = ", ".join(f"CAST({name} AS VARCHAR) AS {name}" for name in columns)
@@ -250,16 +252,26 @@ def _stored(
 
 def _of_others(settings: Settings, speakers: Collection[str]) -> pl.LazyFrame:
     """The utterances of everybody else, columns of SPOKEN."""
-    files = sorted(settings.tables.glob("*/utterance.parquet"))
+    files = _files(settings, "utterance.parquet")
     if not files:
         return pl.LazyFrame(schema=dict(SPOKEN))
     return pl.scan_parquet(files).select(list(SPOKEN)).filter(~pl.col("speaker_id").is_in(list(speakers)))
 
 
+def _files(settings: Settings, name: str, corpus: str = "*") -> list[Path]:
+    """A file of the tables of all corpora, or of one; where it is away, that of today and then that of its last tables.
+
+    A swap that was killed half-way is looked through, too: `meta.db` knows who is in the other tables, but not here.
+    """
+    away = settings.tables / ingest.AWAY
+    parents = (settings.tables, away / ".previous", away)
+    return [path for parent in parents for path in sorted(parent.glob(f"{corpus}/{name}"))]
+
+
 def _root(settings: Settings, corpus: str) -> Path:
     """The raw folder that a corpus was read from."""
-    card = settings.tables / corpus / "corpus.json"
-    return Path(json.loads(card.read_text("utf-8"))["root"]) if card.is_file() else settings.raw / corpus
+    cards = _files(settings, "corpus.json", corpus)
+    return Path(json.loads(cards[-1].read_text("utf-8"))["root"]) if cards else settings.raw / corpus
 
 
 def _observations(tables: Path, speakers: Collection[str]) -> int:
@@ -444,6 +456,7 @@ class _Texts:
         self.sets_gone = 0
         self.gone: tuple[str, ...] = ()
         self.texts: set[str] = set()
+        self.facts_kept = pl.DataFrame(schema={"split": pl.String(), "facts": pl.List(pl.String())})
         self.whole = not (self.facts.is_file() and self.captions.is_file())
         if self.whole:
             return
@@ -462,8 +475,12 @@ class _Texts:
         stored = {file: set(pl.read_parquet(file, columns=["text"])["text"]) for file in self.vectors}
         return {file: len(texts - self.texts) for file, texts in stored.items()}
 
-    def remove(self) -> None:
-        """Write the files that change. Their key goes, so the next run looks at them again."""
+    def remove(self, away: bool) -> None:
+        """Write the files that change. Their key goes, so the next run looks at them again.
+
+        Args:
+            away: the person may be in a corpus that is away: captions and facts are without it, and say nothing.
+        """
         import pyarrow as pa
         import pyarrow.compute as pc
         import pyarrow.parquet as pq
@@ -474,11 +491,12 @@ class _Texts:
                 kept = table.filter(pc.is_in(table["text"], pa.array(sorted(self.texts), pa.string())))
                 with store.whole(file) as written:
                     pq.write_table(kept, written)
-        if not self.whole:
+        if not self.whole or away:
             # A set of facts that nobody else has may point to the person, and so may what a language model said of it.
             sets = self.facts_kept.filter(pl.col("split") == "train")["facts"].unique().to_list()
             for file in strangers(self.folder, sets):
                 file.unlink()
+        if not self.whole:
             for file, frame in ((self.captions, self.captions_kept), (self.facts, self.facts_kept)):
                 with store.whole(file) as written:
                     frame.write_parquet(written)
@@ -518,13 +536,15 @@ def remove(settings: Settings, found: Found) -> Withdrawal:
     hashed = _hash(settings)
     row = found.row(hashed)
     withdrawals.put(settings.warehouse / withdrawals.NAME, row, hashed)
-    for folder in [*settings.tables.glob(".partial/*"), *settings.tables.glob(".previous/*")]:
-        ingest._recover(settings.tables, folder.name)
+    for parent in (settings.tables, settings.tables / ingest.AWAY):
+        for folder in [*parent.glob(".partial/*"), *parent.glob(".previous/*")]:
+            ingest._recover(parent, folder.name)
     _remove_files([*found.scores, *found.predictions, *found.embeddings, *_boards(settings)])
     _stop_manifests(settings, found.manifests)
     _remove_from_shards(settings, found)
     _remove_from_dagster(_dagster_home(), _names(found, hashed))
-    _Texts(settings.captions_folder, found.known).remove()
+    away = any((settings.tables / ingest.AWAY / name).is_dir() for name in found.corpora)
+    _Texts(settings.captions_folder, found.known).remove(away)
     if settings.apart:
         _renew_texts(settings)
     _remove_from_tables(settings, row, hashed)
@@ -582,7 +602,7 @@ def _remove_from_shards(settings: Settings, found: Found) -> None:
         if mine:
             _remove_from_tars(settings, folder, mine, found)
         if mine or (corpus in found.corpora and (settings.shards / corpus).is_dir()):
-            left = sorted(store.listing(folder, "*.tar"), key=shards.place)
+            left = sorted(tars_of(corpus, settings.shards, settings.shards_store), key=shards.place)
             shards.summarise(left, 0, settings.shards / corpus)
     (settings.shards / "findings.json").unlink(missing_ok=True)
 
@@ -603,10 +623,21 @@ def _remove_from_tars(settings: Settings, folder: Path, tars: Mapping[Path, Held
 
 
 def _rows_to_cut(settings: Settings, corpus: str) -> pl.DataFrame:
-    try:
-        return shards.rows_to_cut(corpus, settings.meta_db, ingest.id_key(settings.warehouse))
-    except duckdb.Error:  # no meta.db: the next run writes the corpus anew
+    """The utterances of a corpus as `shards.rows_to_cut` has them; of one that is away, from its last tables."""
+    key = ingest.id_key(settings.warehouse)
+    with suppress(duckdb.Error):  # no meta.db: the tables have its rows, too
+        rows = shards.rows_to_cut(corpus, settings.meta_db, key)
+        if rows.height:
+            return rows
+    placed = settings.tables / warehouse.SPLIT_FILE
+    spoken, people = (_files(settings, f"{table}.parquet", corpus)[-1:] for table in ("utterance", "speaker"))
+    if not (placed.is_file() and spoken and people):  # the next run writes the corpus anew
         return pl.DataFrame(schema={**dict.fromkeys(shards.MADE_FROM, pl.String()), "split": pl.String()})
+    speakers = pl.read_parquet(people[0], columns=["speaker_id", "person_id"])
+    rows = pl.read_parquet(spoken[0]).join(speakers, on="speaker_id")
+    rows = rows.join(pl.read_parquet(placed, columns=["person_id", "split"]), on="person_id").sort("utt_id")
+    hashed = [ingest.keyed(key, person) for person in rows["person_id"]]
+    return rows.with_columns(speaker=pl.Series(hashed, dtype=pl.String())).select(*shards.MADE_FROM, "split")
 
 
 def _names(found: Found, hashed: Hash) -> list[str]:
@@ -667,14 +698,14 @@ def _remove_from_tables(settings: Settings, row: Withdrawal, hashed: Hash) -> No
     refused = {one for every in rows if every.finished or every == row for one in every.refused.split()}
     old = withdrawals.mark_of([one for one in rows if one != row], hashed)
     new = withdrawals.mark_of(rows, hashed)
-    for card in sorted(settings.tables.glob("*/corpus.json")):
+    for card in _files(settings, "corpus.json"):
         speakers = pl.read_parquet(card.parent / "speaker.parquet", columns=["speaker_id", "person_id"])
         gone = withdrawals.refused_speakers(speakers, refused, hashed)
         values = json.loads(card.read_text("utf-8"))
         base, plus, mark = str(values["fingerprint"]).partition("+")
         if gone or plus + mark == old != new:
             fingerprint = base + new if plus + mark in (old, new) else ""
-            _rewrite_tables(settings.tables, values, fingerprint, gone)
+            _rewrite_tables(card.parent.parent, values, fingerprint, gone)
     split = settings.tables / warehouse.SPLIT_FILE
     if split.is_file():
         placed = pl.read_parquet(split)
@@ -728,8 +759,9 @@ def _clear_drafts(settings: Settings) -> None:
     """Files, folders and uploads that killed runs left half-written, on whatever machine: nobody else is at work."""
     for large in (settings.shards_store, settings.embeddings):
         store.sweep(large, timedelta(0))
-    for folder in (settings.tables / ".partial", settings.tables / ".previous"):
-        shutil.rmtree(folder, ignore_errors=True)
+    for parent in (settings.tables, settings.tables / ingest.AWAY):
+        for folder in (parent / ".partial", parent / ".previous"):
+            shutil.rmtree(folder, ignore_errors=True)
     for file in settings.warehouse.glob(f".{settings.meta_db.name}.*"):
         shutil.rmtree(file) if file.is_dir() else file.unlink()
     names = ("tables", "captions", "shards", "manifests", "embeddings", "predictions", "scores", "reports")

@@ -1,7 +1,9 @@
 """Ingest: all or nothing, no owners' utterance ids, and no scan without need."""
 
 import json
+from dataclasses import fields
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -9,11 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import ingest as module
-from pipelines import pitch
+from pipelines import pitch, withdrawals
 from pipelines.corpora._base import Corpus, Licence, RecipeError, Rows
 from pipelines.ingest import Ingested, id_key, ingest, keyed, render_miniature
 from pipelines.schema import Tables
 from pipelines.voices import Voices
+from pipelines.withdrawals import Withdrawal
 
 KEY = b"0123456789abcdef0123456789abcdef"
 
@@ -159,6 +162,67 @@ def test_folder_that_was_removed_leaves_no_rows(recipe, root, out):
     root.rename(root.with_name("away"))
     assert ingest(recipe.corpus(), root, out, KEY).utterances == 0
     assert read(out, "speaker").height == 0
+
+
+def test_who_was_in_a_corpus_stays_known_while_it_is_away(recipe, root, out):
+    last = out / module.AWAY / "toy"
+    ingest(recipe.corpus(), root, out, KEY)
+    gone = root.rename(root.with_name("away"))
+    for other_key in (KEY, KEY, b"other"):  # away for several runs: the empty tables do not replace the last ones
+        ingest(recipe.corpus(), root, out, other_key)
+        assert pl.read_parquet(last / "speaker.parquet")["speaker_id"].to_list() == ["toy:anna", "toy:bert"]
+    gone.rename(root)
+    assert ingest(recipe.corpus(), root, out, KEY).utterances == 2
+    assert not last.exists()
+
+
+def test_tables_of_people_without_recordings_do_not_replace_the_last_ones(recipe, root, out):
+    ingest(recipe.corpus(), root, out, KEY)
+    module._put_away(out, "toy")
+    rows = Rows("toy")
+    rows.speaker("anna", sex="female")
+    (out / "toy").mkdir()
+    for name, table in (("speaker", rows.tables().speakers), ("utterance", read_away(out).clear())):
+        table.write_parquet(out / "toy" / f"{name}.parquet")
+    module._put_away(out, "toy")
+    assert read_away(out).height == 2
+
+
+def read_away(out):
+    return pl.read_parquet(out / module.AWAY / "toy" / "utterance.parquet")
+
+
+@pytest.mark.parametrize("left", ["nothing", "a table"])
+def test_a_folder_without_recordings_says_why_there_are_none(recipe, root, out, left):
+    ingest(recipe.corpus(), root, out, KEY)
+    for path in root.glob("*.wav"):
+        path.rename(root / "speakers.csv") if left == "a table" else path.unlink()
+    assert ingest(recipe.corpus(), root, out, KEY).reason == f"no recording that can be used in {root}"
+    assert (out / module.AWAY / "toy").is_dir()
+
+
+def test_a_corpus_whose_people_all_withdrew_is_not_away(recipe, root, out):
+    ingest(recipe.corpus(), root, out, KEY)
+    hashed = partial(keyed, KEY)
+    refused = " ".join(withdrawals.hashes(["toy:anna", "toy:bert"], hashed))
+    about = {field.name: 0 if field.type == "int" else "" for field in fields(Withdrawal)}
+    about |= {"refused": refused, "key": withdrawals.key_mark(hashed)}
+    withdrawals.put(out.parent / withdrawals.NAME, Withdrawal(**about), hashed)
+    result = ingest(recipe.corpus(), root, out, KEY)
+    assert (result.speakers, result.utterances, result.reason) == (0, 0, "")
+    assert not (out / module.AWAY / "toy").exists()
+
+
+@pytest.mark.parametrize("at", ["_swap", "_remove"])
+def test_killed_on_the_way_the_last_tables_are_still_there(recipe, root, out, monkeypatch, at):
+    ingest(recipe.corpus(), root, out, KEY)
+    root.rename(root.with_name("away"))
+    with monkeypatch.context() as patch:
+        patch.setattr(module, at, lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            ingest(recipe.corpus(), root, out, KEY)
+    ingest(recipe.corpus(), root, out, KEY)
+    assert pl.read_parquet(out / module.AWAY / "toy" / "speaker.parquet").height == 2
 
 
 def test_broken_corpus_is_one_reject(recipe, root, out):

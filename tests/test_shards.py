@@ -15,6 +15,7 @@ import pytest
 import soundfile
 import webdataset
 
+from benchmark.files import tars_of
 from pipelines import shards
 from pipelines.corpora._base import Corpus, Licence, Rows
 from pipelines.guard import Note, Refusal
@@ -64,9 +65,9 @@ def world(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def make(world: Path, out: str = "shards", licence: Licence = FREE) -> shards.ShardReport:
+def make(world: Path, out: str = "shards", licence: Licence = FREE, away: str = "") -> shards.ShardReport:
     arguments = (world / "raw", world / "meta.db", world / "captions", world / out, KEY)
-    return shards.shard_corpus(corpus(licence), *arguments)
+    return shards.shard_corpus(corpus(licence), *arguments, away=away)
 
 
 def test_tars_hold_what_the_contract_says(world: Path) -> None:
@@ -192,10 +193,15 @@ def test_a_refused_row_is_a_reject_and_is_tried_again_where_it_may_pass(world: P
     assert (report.written, report.utterances) == (1, 7)
 
 
-def test_a_raw_folder_that_this_machine_does_not_see_is_no_heap_of_rejects(world: Path) -> None:
+@pytest.mark.parametrize("mount_point", [False, True])
+def test_a_raw_folder_that_this_machine_does_not_see_is_no_heap_of_rejects(world: Path, mount_point: bool) -> None:
     (unit, _) = units(world)
-    with pytest.raises(shards.ShardError, match="sees no folder"):
-        shards.write_shard(dataclasses.replace(unit, root=world / "elsewhere"))
+    (world / "raw").rename(world / "elsewhere")
+    if mount_point:
+        (world / "raw").mkdir()
+    with pytest.raises(shards.ShardError, match="sees nothing in"):
+        shards.write_shard(unit)
+    assert not unit.tar.exists()
 
 
 @pytest.mark.parametrize("path", ["../secret.wav", "/etc/passwd", "a/../../secret.wav"])
@@ -216,6 +222,50 @@ def test_a_changed_raw_file_rewrites_its_shard_alone(world: Path) -> None:
     make(world)
     soundfile.write(world / "raw" / "0.wav", np.random.default_rng(5).normal(0, 0.1, 16_000), 16_000)
     assert make(world).written == 1
+
+
+def files(world: Path) -> set[str]:
+    folder = world / "shards"
+    return {path.name for path in [*folder.glob("*.tar"), *folder.glob("*-*.parquet")]}
+
+
+def forget(world: Path, condition: str) -> None:
+    with duckdb.connect(str(world / "meta.db")) as connection:
+        connection.execute(f"DELETE FROM utterance WHERE {condition}")
+
+
+def test_a_corpus_that_shrank_loses_the_tars_that_are_too_many(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "UTTERANCES_PER_SHARD", 2)
+    make(world)
+    before = files(world)
+    forget(world, "utt_id LIKE '%5' OR utt_id LIKE '%6'")
+    make(world)
+    assert before - files(world) == {"train-00003.tar", "train-00003.parquet"}
+    assert tars_of("shards", world, world) == sorted((world / "shards").glob("*.tar"))
+
+
+@pytest.mark.parametrize("away", ["", "skipped: not found"])
+def test_the_tars_of_a_corpus_stay_uncounted_only_where_it_is_away(world: Path, away: str) -> None:
+    make(world)
+    before = files(world)
+    forget(world, "true")
+    report = make(world, away=away)
+    assert (report.shards, report.utterances, report.kept) == (0, 0, 2 if away else 0)
+    assert files(world) == (before if away else set())
+    assert tars_of("shards", world, world) == []
+    assert pl.read_parquet(world / "shards" / "index.parquet").height == 0
+
+
+def test_a_corpus_that_left_the_graph_is_counted_no_more(world: Path) -> None:
+    make(world)
+    before = files(world)
+    assert shards.leave_out(world, {"shards"}) == []
+    assert shards.leave_out(world, {"other"}) == ["shards"]
+    assert shards.leave_out(world, {"other"}) == []  # said once
+    assert tars_of("shards", world, world) == []
+    assert files(world) == before
+    assert make(world).written == 0
+    assert len(tars_of("shards", world, world)) == 2
 
 
 @pytest.mark.parametrize(

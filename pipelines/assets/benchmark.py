@@ -12,13 +12,13 @@ from tqdm import tqdm
 
 from benchmark import registry
 from benchmark.embedders import AbsentError, EmbedderError
+from benchmark.files import tars_of
 from benchmark.task import Task, Transfer, load_tasks, load_transfers
 from pipelines import board, ingest, meta
 from pipelines.assets import common
 from pipelines.assets.model import run_folder
 from pipelines.resources import Slap
 from pipelines.settings import Settings
-from slap_model import store
 
 if TYPE_CHECKING:
     from benchmark.embedders import Embedder
@@ -238,4 +238,4 @@ def benchmark_shards(settings: Settings) -> dict[str, list[Path]]:
     """The tars of every corpus that a task or a transfer asks for, by corpus."""
     moved = {corpus for one in transfers(settings) for corpus in one.corpora}
     asked = ({task.corpus for task in tasks(settings)} | moved) & set(settings.corpora)
-    return {name: store.listing(settings.shards_store / name, "*.tar") for name in sorted(asked)}
+    return {name: tars_of(name, settings.shards, settings.shards_store) for name in sorted(asked)}

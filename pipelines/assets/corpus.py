@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
-from pipelines import accounting, guard, ingest, scale, shards
+from pipelines import accounting, guard, ingest, meta, scale, shards
 from pipelines.assets import common
 from pipelines.corpora._base import Corpus
 from pipelines.resources import Slap
@@ -125,6 +125,7 @@ def corpus_assets(corpus: Corpus) -> list[dg.AssetSpec | dg.AssetsDefinition]:
     def shard(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeResult[None]:
         settings = slap.settings()
         current = settings.corpora.get(corpus.name, corpus)
+        away = meta.absent_corpora(settings.meta_db).get(corpus.name, "")
         try:
             report = shards.shard_corpus(
                 current,
@@ -134,6 +135,7 @@ def corpus_assets(corpus: Corpus) -> list[dg.AssetSpec | dg.AssetsDefinition]:
                 settings.shards_store / corpus.name,
                 ingest.id_key(settings.warehouse),
                 summary=settings.shards / corpus.name,
+                away=away,
                 log=context.log.info,
             )
         except (shards.LicenceError, shards.ShardError, guard.WorkerDiedError, scale.EngineError) as error:
@@ -142,12 +144,21 @@ def corpus_assets(corpus: Corpus) -> list[dg.AssetSpec | dg.AssetsDefinition]:
             f"{report.utterances} utterances, {report.seconds / 3600:.2f} h in {report.shards} shards "
             f"({report.written} written), {report.rejects.height} rejects"
         )
+        if report.kept:
+            context.log.warning(
+                f"{away}: its {report.kept} tars stay in {settings.shards_store / corpus.name} for when it is back; "
+                "nothing counts, trains on or judges by them until then. To be rid of them for good, remove that "
+                "folder: the next run then forgets who was in them"
+            )
+        elif away:
+            ingest.forget(settings.tables, corpus.name)
         return dg.MaterializeResult(
             metadata={
                 "utterances": report.utterances,
                 "hours": round(report.seconds / 3600, 3),
                 "shards": report.shards,
                 "written_now": report.written,
+                "tars_of_a_corpus_that_is_away": report.kept,
                 "rejects": report.rejects.height,
                 "reject_reasons": common.markdown(
                     common.reasons(report.rejects, common.owner_ids(settings, corpus.name))

@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 
 import slap_model
-from pipelines import curves, meta, same_audio, trainer
+from pipelines import curves, meta, same_audio, shards, trainer
 from pipelines import manifest as manifests
 from pipelines.assets import common
 from pipelines.assets.captions import training_corpora
@@ -44,6 +44,13 @@ def manifest(context: dg.AssetExecutionContext, slap: Slap) -> dg.MaterializeRes
     from slap_model.text import TextTower, vectors_path
 
     settings = slap.settings()
+    if gone := shards.leave_out(settings.shards, corpora()):
+        context.log.warning(
+            f"{', '.join(gone)}: no part of this graph (a cohort whose folder is gone?): the tars stay in "
+            f"{settings.shards_store} for when it is back, and nothing counts, trains on or judges by them until then; "
+            "to be rid of them for good, remove the corpus' folder there and the one of its name in "
+            f"{settings.shards} and {settings.tables}"
+        )
     same_audio.write(settings.meta_db, settings.shards)
     tower = TextTower(config.load(settings.config, settings.overrides).text.tower)
     try:

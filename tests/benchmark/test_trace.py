@@ -21,7 +21,7 @@ from benchmark.score import Score, as_json
 from benchmark.task import load_tasks, load_transfers, transfer_tasks
 from benchmark.trace import TraceError, trace_score
 from pipelines import manifest as manifests
-from pipelines.shards import plan, write_shard
+from pipelines.shards import plan, summarise, write_shard
 from slap_model import config, store, train
 from slap_model.manifest import Manifest
 from slap_model.model import Slap
@@ -64,8 +64,10 @@ def make_shards(raw: Path, warehouse: Path) -> None:
         rows.append({**row, "start_s": None, "end_s": None, "channel": None, "facts": [], "captions": []})
         state = "present" if number % 2 else "absent"
         facts.append((utt_id, "ewa_db", f"{OWNER}{number}", split, "male", 65, 70, "sk", state))
-    for unit in plan("ewa_db", raw, pl.DataFrame(rows), warehouse / "shards" / "ewa_db"):
+    shards = plan("ewa_db", raw, pl.DataFrame(rows), warehouse / "shards" / "ewa_db")
+    for unit in shards:
         write_shard(unit)
+    summarise([unit.tar for unit in shards], len(shards), warehouse / "shards" / "ewa_db")
     names = ["utt_id", "corpus", "person_id", "split", "sex", "age_low", "age_high", "language", "parkinson"]
     frame = pl.DataFrame(facts, schema=names, orient="row")  # noqa: F841 - DuckDB reads it by name
     with duckdb.connect(warehouse / "meta.db") as con:
@@ -301,7 +303,7 @@ def test_shards_and_manifest_on_an_object_store_are_followed(warehouse: Path, s3
     hashes = json.loads((warehouse / "scores" / f"{NAME}.json").read_text())["hashes"]
     here = scored(warehouse, NAME, hashes={**hashes, "data": data_hash(warehouse)})
     large = store.place(f"{s3.bucket}/house")
-    for pattern in ("shards/*/*", "manifests/*", "captions/*.parquet"):
+    for pattern in ("shards/*/*-*", "manifests/*", "captions/*.parquet"):
         for file in warehouse.glob(pattern):
             store.put(file, large / file.relative_to(warehouse))
     s3.heal()

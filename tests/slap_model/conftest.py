@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from pipelines import manifest as manifests
-from pipelines.shards import plan, write_shard
+from pipelines.shards import plan, summarise, write_shard
 from slap_model import config
 from slap_model.manifest import Manifest
 
@@ -61,8 +61,10 @@ def tones(folder: Path) -> Manifest:
         rows.append({**row, "start_s": None, "end_s": None, "channel": None, "facts": [], "captions": []})
         fact = "sex=female" if female else "sex=male"
         facts.append({"utt_id": row["utt_id"], "corpus": "tones", "split": "train", "fact_hash": fact, "facts": [fact]})
-    for unit in plan("tones", raw, pl.DataFrame(rows), warehouse / "shards" / "tones"):
+    units = plan("tones", raw, pl.DataFrame(rows), warehouse / "shards" / "tones")
+    for unit in units:
         write_shard(unit)
+    summarise([unit.tar for unit in units], len(units), warehouse / "shards" / "tones")
     pl.DataFrame(facts).write_parquet(warehouse / "captions" / "facts.parquet")
     pl.DataFrame(
         [{"fact_hash": f, "k": 0, "language": "en", "text": t, "used": [f]} for f, t in TEXTS.items()]

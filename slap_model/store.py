@@ -22,7 +22,7 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -40,6 +40,7 @@ DRIVERS = {
 PART = 16 * 2**20  # bytes of one part of an upload; four are in flight, so an upload takes 64 MiB of memory
 PARTS_AT_ONCE = 4
 REQUESTS_AT_ONCE = 16
+UPLOADS_OF_A_PAGE = 1000  # the most that S3 lists at once
 TRIES = 5  # of a request that is answered with 500 or 503, or whose connection breaks; up to 8 s between them
 TRIES_OF_A_BODY = 3  # of an answer that breaks off in the middle, and of a request that was tried `TRIES` times
 PAUSES_S = 15.0  # between all tries of a request
@@ -348,11 +349,24 @@ def _sweep_uploads(folder: Path, age: timedelta) -> int:
     files, (bucket, _, prefix) = _files(folder), _key(folder).partition("/")
     below, oldest = prefix and f"{prefix}/", datetime.now(UTC) - age
     with _told(folder):
-        uploads = files.list_multipart_uploads(bucket)
-        old = [one for one in uploads if one["Key"].startswith(below) and one["Initiated"] < oldest]
+        uploads = list(_uploads(files, bucket, below))
+        old = [one for one in uploads if one["Initiated"] < oldest]
         for one in old:
             files.abort_mpu(bucket, one["Key"], one["UploadId"])
     return len(old)
+
+
+def _uploads(files: Any, bucket: str, below: str) -> Iterator[Mapping[str, Any]]:
+    """The unfinished uploads, page by page: the driver's own listing ends after the first."""
+    marks: dict[str, str] = {}
+    while True:
+        page = files.call_s3(
+            "list_multipart_uploads", Bucket=bucket, Prefix=below, MaxUploads=UPLOADS_OF_A_PAGE, **marks
+        )
+        yield from page.get("Uploads", [])
+        if not page.get("IsTruncated"):
+            return
+        marks = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
 
 
 @contextmanager

@@ -346,6 +346,27 @@ def test_uploads_of_killed_writers_are_given_up_when_they_are_old(s3: Store, fol
     assert len(uploads(s3)) == 1
 
 
+class _Pages:
+    """Unfinished uploads as S3 lists them, a few at once; moto answers with all on one page."""
+
+    uploads = (*((f"w/{n}", str(n)) for n in range(2)), *(("w/2", id) for id in "abcd"), ("w/3", "x"), ("w/4", "y"))
+
+    def call_s3(
+        self, _: str, *, Bucket: str, Prefix: str, MaxUploads: int, KeyMarker: str = "", UploadIdMarker: str = ""
+    ) -> dict[str, object]:
+        left = [one for one in self.uploads if not KeyMarker or one > (KeyMarker, UploadIdMarker)]
+        page = [{"Key": key, "UploadId": upload} for key, upload in left[:MaxUploads] if key.startswith(Prefix)]
+        marks = {"NextKeyMarker": page[-1]["Key"], "NextUploadIdMarker": page[-1]["UploadId"]}
+        return {"IsTruncated": len(left) > MaxUploads, "Uploads": page, **marks}
+
+
+def test_all_pages_of_unfinished_uploads_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for size in (1, 3, 4, len(_Pages.uploads), 1000):
+        monkeypatch.setattr(store, "UPLOADS_OF_A_PAGE", size)
+        listed = [(one["Key"], one["UploadId"]) for one in store._uploads(_Pages(), "bucket", "w/")]
+        assert listed == list(_Pages.uploads)
+
+
 def test_what_a_killed_process_had_fetched_or_was_to_send_is_removed(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

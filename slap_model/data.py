@@ -11,15 +11,16 @@ counting references copies none of them. The captions' vectors are a file that i
 
 from __future__ import annotations
 
+import hashlib
 import math
-import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -191,12 +192,13 @@ class TrainingSet(Dataset[dict[str, Tensor]]):
         attributes = [fact.partition("=")[0] for fact in vocabulary]
         self._attribute = np.unique(attributes, return_inverse=True)[1]
 
-        self._vector = _find(_keys(vectors, "text"), _keys(captions, "text")[rows])
+        texts = _keys(vectors, "text")
+        self._vector = _find(texts, _keys(captions, "text")[rows])
         if (missing := int((self._vector < 0).sum())) > 0:
             raise ManifestError(
                 f"{vectors}: no vector for {missing} of {len(rows)} captions; materialise `text_vectors` and `manifest`"
             )
-        self._vectors = _mapped(vectors)
+        self._vectors = _mapped(vectors, len(texts))
 
     def _read_index(self, manifest: Manifest, facts: Path, told_of: np.ndarray) -> np.ndarray:
         """Where each clip lies, and the key of its set of facts; ``told_of`` is that of each row of ``facts``."""
@@ -401,16 +403,20 @@ def _rows_of(path: Path, column: str, rows: np.ndarray) -> pa.Array:
     return pa.concat_arrays(parts).take(pa.array(np.argsort(in_file)))
 
 
-def _mapped(path: Path) -> np.ndarray:
-    """The vectors of a table, float32 ``[rows, dimension]``, mapped from a nameless file."""
-    dimension = 1
-    with _table(path) as stored, tempfile.TemporaryFile() as flat:
-        for batch in stored.iter_batches(ROWS_AT_ONCE // 16, columns=["vector"]):
-            vectors = batch.column(0).flatten().to_numpy(zero_copy_only=False).astype(np.float32)
-            dimension = len(vectors) // len(batch)
-            flat.write(vectors.reshape(len(batch), dimension).data)
-        flat.flush()
-        return np.memmap(flat, np.float32, "r").reshape(-1, dimension)
+def _mapped(path: Path, rows: int) -> np.ndarray:
+    """The vectors of a table, float32 ``[rows, dimension]``, mapped from a file that all processes here share."""
+
+    def fill(flat: BinaryIO) -> None:
+        with _table(path) as stored:
+            for batch in stored.iter_batches(ROWS_AT_ONCE // 16, columns=["vector"]):
+                flat.write(batch.column(0).flatten().to_numpy(zero_copy_only=False).astype(np.float32).data)
+
+    with ExitStack() as held:
+        name = hashlib.sha256(f"{path} {store.version(path)}".encode()).hexdigest()[:32]
+        flat = held.enter_context(store.shared(f"vectors-{name}", fill))
+        vectors: np.ndarray = np.memmap(flat, np.float32, "r").reshape(rows, -1)
+        weakref.finalize(vectors, held.pop_all().close)
+    return vectors
 
 
 @contextmanager

@@ -12,6 +12,7 @@ error becomes a `StoreError`. Credentials and the endpoint come from the environ
 from __future__ import annotations
 
 import errno
+import fcntl
 import functools
 import inspect
 import io
@@ -20,6 +21,7 @@ import re
 import secrets
 import shutil
 import socket
+import stat
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -244,6 +246,107 @@ def here(path: Path) -> Iterator[Path]:
         yield local
 
 
+@contextmanager
+def shared(name: str, fill: Callable[[BinaryIO], None]) -> Iterator[Path]:
+    """A local file that the processes of this machine have together: the first one fills it, the last one removes it.
+
+    Each holds a lock on it, which ends with the process however that ends; a copy that nobody holds is removed by the
+    next who comes.
+
+    Args:
+        name: says what is in it; equal for equal content alone.
+        fill: writes it; not called where it is there.
+
+    Raises:
+        StoreError: no space for it.
+    """
+    folder, owner = _made_scratch(), os.getpid()
+    _sweep_shared(folder)
+    path = folder / f"{name}.{_host()}.shared"
+    file = _filled(path, fill)
+    try:
+        yield path
+    finally:
+        if os.getpid() == owner:  # a forked process has this lock, too, and must not end it
+            with file:
+                _remove_unheld(file, path)
+
+
+def _filled(path: Path, fill: Callable[[BinaryIO], None]) -> BinaryIO:
+    """The open file, with a lock that says that it is used. It is written under another name, locked by its writer."""
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    while True:
+        if path.exists():
+            if file := _locked(path, fcntl.LOCK_SH):
+                return file
+            continue
+        file = _locked(unfinished, fcntl.LOCK_EX)  # waits for who fills it
+        if file is None:
+            continue
+        try:
+            if path.exists():
+                unfinished.unlink()
+                file.close()
+                continue
+            file.truncate(0)  # of a writer that was killed
+            fill(file)
+            file.flush()
+            unfinished.rename(path)
+        except BaseException as error:
+            unfinished.unlink(missing_ok=True)
+            file.close()
+            if isinstance(error, OSError) and error.errno in NOT_WRITABLE:
+                raise StoreError(f"{path.parent}: {error.strerror}: free space, or set TMPDIR") from error
+            raise
+        fcntl.flock(file, fcntl.LOCK_SH)
+        if _is_at(file, path):  # one lock becomes another by way of none
+            return file
+        file.close()
+
+
+def _locked(path: Path, kind: int) -> BinaryIO | None:
+    """The open file with a lock; None where it is no longer, or no longer under this name."""
+    try:
+        file = path.open("r+b" if kind == fcntl.LOCK_SH else "a+b")
+    except FileNotFoundError:
+        return None
+    fcntl.flock(file, kind)
+    if _is_at(file, path):
+        return file
+    file.close()
+    return None
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _remove_unheld(file: BinaryIO, path: Path) -> bool:
+    """Remove a shared file where no other process holds it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    unheld = _is_at(file, path)
+    if unheld:
+        path.unlink()
+    return unheld
+
+
+def _sweep_shared(folder: Path) -> int:
+    left = 0
+    for path in folder.glob(f"*.{_host()}.shared*"):
+        try:
+            with path.open("r+b") as file:
+                left += _remove_unheld(file, path)
+        except FileNotFoundError:  # another was quicker
+            continue
+    return left
+
+
 def fetch(path: Path, target: Path) -> None:
     """Copy a file to a local one; a download that breaks off goes on where it stopped."""
     if is_local(path):
@@ -335,7 +438,8 @@ def sweep(folder: Path, age: timedelta = ABANDONED_AFTER) -> int:
         age: from which an upload to an object store counts as abandoned.
     """
     if not is_local(folder):
-        return sweep(_scratch_folder()) + (_sweep_uploads(folder, age) if _is_s3(folder) else 0)
+        passing = sweep(_scratch_folder()) + _sweep_shared(_scratch_folder())
+        return passing + (_sweep_uploads(folder, age) if _is_s3(folder) else 0)
     if not folder.is_dir():
         return 0
     left = [path for path in folder.rglob(".*.tmp") if abandoned(path.name)]
@@ -372,13 +476,21 @@ def _uploads(files: Any, bucket: str, below: str) -> Iterator[Mapping[str, Any]]
 @contextmanager
 def _scratch() -> Iterator[Path]:
     """A local file for what goes to an object store or comes from it."""
-    folder = _scratch_folder()
-    folder.mkdir(mode=0o700, exist_ok=True)
-    local = draft(folder / secrets.token_hex(8))
+    local = draft(_made_scratch() / secrets.token_hex(8))
     try:
         yield local
     finally:
         local.unlink(missing_ok=True)
+
+
+def _made_scratch() -> Path:
+    """The folder of this user; its name is known to all, so it may have been made by somebody else."""
+    folder = _scratch_folder()
+    folder.mkdir(mode=0o700, exist_ok=True)
+    about = folder.lstat()
+    if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid() or about.st_mode & 0o022:
+        raise StoreError(f"{folder}: others can write there; remove it, or set TMPDIR to a folder of your own")
+    return folder
 
 
 def _scratch_folder() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import tempfile
 from datetime import timedelta
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -388,6 +390,90 @@ def test_what_a_killed_process_had_fetched_or_was_to_send_is_removed(
         assert mine.read_bytes() == CONTENT
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
     assert not store.exists(folder / "other")
+
+
+# --- one copy for all processes of a machine ---
+
+SHARES = """
+import os, sys, time
+from pathlib import Path
+from slap_model import store
+
+end, log = sys.argv[1], Path(sys.argv[2])
+
+def fill(file):
+    with log.open("a") as told:
+        told.write("x")
+    file.write(b"half")
+    file.flush()
+    if end == "while it fills":
+        os.kill(os.getpid(), 9)
+    time.sleep(0.3)
+    file.write(b" and half")
+
+with store.shared("key", fill) as path:
+    assert path.read_bytes() == b"half and half"
+    if end == "while it reads":
+        os.kill(os.getpid(), 9)
+    print(path, flush=True)
+    sys.stdin.read()
+    assert path.read_bytes() == b"half and half"
+"""
+
+
+def sharer(tmp_path: Path, end: str = "") -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", SHARES, end, str(tmp_path / "log")],
+        env={**os.environ, "TMPDIR": str(tmp_path / "scratch")},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_processes_share_one_copy_until_the_last_has_ended(tmp_path: Path) -> None:
+    (tmp_path / "scratch").mkdir()
+    for end in ("while it fills", "while it reads"):
+        assert sharer(tmp_path, end).wait() == -9
+        assert len(list(tmp_path.glob("scratch/*/*"))) == 1
+    (tmp_path / "log").unlink()
+    processes = [sharer(tmp_path) for _ in range(4)]
+    names = {process.stdout.readline().strip() for process in processes if process.stdout}
+    assert [str(path) for path in tmp_path.glob("scratch/*/*")] == list(names)
+    assert (tmp_path / "log").read_text() == "x"
+    processes[0].kill()
+    for process in processes:
+        assert names == {str(path) for path in tmp_path.glob("scratch/*/*")}
+        process.communicate("")
+    assert [process.returncode for process in processes] == [-9, 0, 0, 0]
+    assert not list(tmp_path.glob("scratch/*/*"))
+
+
+def test_a_shared_copy_of_a_killed_process_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    assert sharer(tmp_path, "while it reads").wait() == -9
+    with store.shared("other", lambda file: None) as other:
+        assert list(tmp_path.glob("scratch/*/*")) == [other]
+    assert not list(tmp_path.glob("scratch/*/*"))
+
+
+def test_a_shared_copy_that_cannot_be_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def fill(file: BinaryIO) -> None:
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with (
+        pytest.raises(StoreError, match=r"No space left on device: free space, or set TMPDIR"),
+        store.shared("a", fill),
+    ):
+        pass
+    assert not list(tmp_path.glob("*/*"))
+    (tmp_path / f"slap-{os.getuid()}").chmod(0o777)
+    with pytest.raises(StoreError, match=r"others can write there"), store.shared("a", fill):
+        pass
 
 
 def test_no_secret_stands_in_what_is_pickled_or_shown(s3: Store, monkeypatch: pytest.MonkeyPatch) -> None:

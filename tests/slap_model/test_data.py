@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -229,6 +230,24 @@ def test_a_damaged_table_is_named(settings: config.Config, manifest: Manifest) -
     (manifest.root / manifest.facts).write_bytes(b"PAR1 no more")
     with pytest.raises(ManifestError, match=r"facts\.parquet: not the table"):
         TrainingSet(manifest, settings)
+
+
+def test_processes_map_one_copy_of_the_vectors(
+    settings: config.Config, manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    one, other = TrainingSet(manifest, settings), TrainingSet(manifest, settings)
+    (copy,) = (tmp_path / "scratch").rglob("vectors-*")
+    wanted = np.array(pq.read_table(manifest.root / manifest.vectors)["vector"].to_pylist(), np.float32)
+    del one
+    assert copy.exists()
+    np.testing.assert_array_equal(other._vectors, wanted)
+    pq.write_table(pq.read_table(manifest.root / manifest.vectors).slice(0), manifest.root / manifest.vectors)
+    again = TrainingSet(manifest, settings)
+    assert len(list((tmp_path / "scratch").rglob("vectors-*"))) == 2, "what was written again is another copy"
+    del other, again
+    assert not list((tmp_path / "scratch").rglob("vectors-*"))
 
 
 # --- memory -----------------------------------------------------------------------------------------------------

@@ -8,8 +8,8 @@ Ray worker nor another unit with it.
 What is lost with a node or a worker process is done again by Ray, elsewhere; an error of the work itself is the
 caller's, as it is. A unit writes whole files or none, so one that is done twice leaves the same bytes.
 
-``SLAP_FILE_TIMEOUT`` and ``SLAP_STORE_TIMEOUT`` go from here to the nodes. Credentials do not: ``AWS_*`` is each
-node's own, set where its ``ray start`` runs.
+``SLAP_*`` is on the nodes as it is here, also where it is not set. Credentials do not travel: the variables that end in
+``_KEY`` stay here, and ``AWS_*`` is each node's own, set where its ``ray start`` runs.
 """
 
 from __future__ import annotations
@@ -45,7 +45,6 @@ LOSSES_ALLOWED = 10  # of one unit, with its node or its Ray worker
 ANSWER_S = 10.0  # how long a head node may take to answer
 PATIENCE_S = 900.0  # how long the cluster may have no place for a unit: nodes may still be starting
 LOOK_EVERY_S = 5.0
-SENT = ("SLAP_FILE_TIMEOUT", "SLAP_STORE_TIMEOUT")
 PACKAGES = ("slap_model", "benchmark", "pipelines")
 WRITERS = ("numpy", "scipy", "polars", "soundfile", "soxr", "av", "webrtcvad-wheels")  # what a shard's bytes depend on
 
@@ -102,8 +101,7 @@ def run(
         return  # nothing to do needs no cluster
     ray = _connected()
     place = _whole(_nodes(ray)) if whole_machine else Place()
-    sent = {name: os.environ[name] for name in SENT if os.environ.get(name)}
-    terms = Terms(memory, place.cpus, sent, program())
+    terms = Terms(memory, place.cpus, environment(), program())
     # Ray ends the process of a task with a GPU after it, unless told otherwise: the model would be loaded every time.
     remote = ray.remote(num_cpus=place.cpus, num_gpus=place.gpus, max_retries=LOSSES_ALLOWED, max_calls=0)(_do)
     waiting: deque[Any] = deque()  # references, in the order of the units
@@ -235,6 +233,15 @@ def _knock(address: str) -> None:
         ) from error
 
 
+def environment() -> dict[str, str]:
+    """The settings of this run: ``SLAP_*`` without its secrets."""
+    return {name: value for name, value in os.environ.items() if _is_ours(name) and not name.endswith("_KEY")}
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith("SLAP_")
+
+
 @cache
 def program() -> dict[str, str]:
     """What decides the bytes that a unit writes: a hash of the sources, and the versions of what encodes them."""
@@ -263,6 +270,8 @@ def _do(work: Work[Unit, Result], unit: Unit, terms: Terms) -> tuple[bool, Resul
     """Whether a unit was done, and its result or its error, which Ray would wrap in one of its own."""
     try:
         _check_program(terms.program)
+        for name in filter(_is_ours, list(os.environ)):  # the node's own would make its units another run's
+            del os.environ[name]
         os.environ.update(terms.environment)
         return True, _guard(terms).run(work, unit)
     except Exception as error:
@@ -280,8 +289,9 @@ def _check_program(wanted: Mapping[str, str]) -> None:
 
 
 def _guard(terms: Terms) -> Guard:
-    """This Ray worker's guard; another one where the memory, the threads or the GPU are others than before."""
-    kind = (terms.memory, terms.threads, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    """This Ray worker's guard; another one where memory, threads, settings or the GPU are others than before."""
+    settings = frozenset(terms.environment.items())
+    kind = (terms.memory, terms.threads, settings, os.environ.get("CUDA_VISIBLE_DEVICES"))
     if kind not in _guards:
         for guard in _guards.values():
             guard.close()

@@ -30,6 +30,10 @@ def where(unit: Path, note: Note) -> tuple[str, str]:
     return os.environ["RAY_RAYLET_PID"], os.environ.get("SLAP_FILE_TIMEOUT", "")
 
 
+def settings(unit: object, note: Note) -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("SLAP_")}
+
+
 def device(unit: int, note: Note) -> tuple[int, str, str]:
     time.sleep(0.3)
     return os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"], os.environ["OMP_NUM_THREADS"]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ray_work import device, double, held, held_vectors, killed_with_its_worker, wait_for, where
+from ray_work import device, double, held, held_vectors, killed_with_its_worker, settings, wait_for, where
 from test_guard import forever
 from test_guard import work as three_items
 from test_shards import make, world  # noqa: F401
@@ -322,6 +322,27 @@ def test_a_cluster_without_a_place_is_not_waited_for_for_ever(
 )
 def test_a_whole_machine_is_a_gpu_or_a_node(resources: list[dict[str, float]], place: ray_engine.Place) -> None:
     assert ray_engine._whole(resources) == place
+
+
+def test_a_node_has_the_settings_of_the_run_and_none_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ray_engine.environment():
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(ray_engine, "_guards", {})
+    with monkeypatch.context() as driver:
+        driver.setenv("SLAP_STORE_TIMEOUT", "20")
+        driver.setenv("SLAP_ID_KEY", "secret")
+        driver.setenv("AWS_PROFILE", "driver")
+        first = ray_engine.Terms(None, 1, ray_engine.environment(), ray_engine.program())
+    assert first.environment == {"SLAP_STORE_TIMEOUT": "20"}
+    second = replace(first, environment={"SLAP_FILE_TIMEOUT": "9"})
+    for name, value in {"SLAP_FILE_TIMEOUT": "5", "SLAP_STORE_TIMEOUT": "5", "SLAP_LLM_KEY": "node's"}.items():
+        monkeypatch.setenv(name, value)
+    try:
+        for terms in (first, second, first):  # of runs that follow one another in one Ray worker
+            assert ray_engine._do(settings, None, terms) == (True, terms.environment)
+    finally:
+        for guard in ray_engine._guards.values():
+            guard.close()
 
 
 def test_places_of_a_node() -> None:

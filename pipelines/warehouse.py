@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
@@ -27,7 +27,6 @@ from polars.exceptions import PolarsError
 from benchmark import transfer
 from pipelines import pitch, schema, withdrawals
 from pipelines import split as splits
-from pipelines.corpora._base import Licence
 from pipelines.shards import INDEX
 from slap_model import store
 
@@ -180,28 +179,6 @@ def unknown_labels(meta_db: Path) -> list[str]:
     """Words of the owners that the vocabulary lacks, as ``corpus: finding (number of rows, e.g. example)``."""
     with _reading(meta_db) as con:
         return [finding for finding in _findings(con, "error") if ": unknown " in finding]
-
-
-def refused_corpora(meta_db: Path, today: date) -> list[tuple[str, str]]:
-    """(corpus, reason) for each corpus that holds utterances and may not be used on ``today``."""
-    query = """
-        SELECT corpus, licence, licence_url, access, may_train, may_redistribute, expires
-        FROM corpus
-        WHERE corpus IN (SELECT corpus FROM utterance)
-        ORDER BY corpus
-    """
-    with _reading(meta_db) as con:
-        rows = con.execute(query).fetchall()
-    refused = []
-    for corpus, name, url, access, may_train, may_redistribute, expires in rows:
-        if not name:
-            reason: str | None = "it has no licence"
-        else:
-            licence = Licence(name, url or "", access, bool(may_train), bool(may_redistribute), expires)
-            reason = licence.refusal(today)
-        if reason is not None:
-            refused.append((corpus, reason))
-    return refused
 
 
 # The build ----------------------------------------------------------------------------------------------

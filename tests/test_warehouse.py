@@ -632,22 +632,6 @@ def test_corpus_without_rows_is_still_a_corpus(house: House) -> None:
     house.build()
     assert house.ask("SELECT corpus, found, reason FROM corpus") == [("empty", False, "skipped: not found")]
     assert house.ask("FROM facts") == [] and house.ask("FROM quality") == []
-    assert warehouse.refused_corpora(house.meta_db, date(2026, 1, 1)) == []
-
-
-def test_refused_corpora(house: House) -> None:
-    house.add(clinic(2, "free"))
-    house.add(clinic(2, "unlicensed"), licence=None)
-    house.add(clinic(2, "forbidden"), licence=LICENCE | {"name": "look, do not touch", "may_train": False})
-    house.add(clinic(2, "timed"), licence=LICENCE | {"expires": "2026-03-31"})
-    house.build()
-    assert warehouse.refused_corpora(house.meta_db, date(2026, 3, 31)) == [
-        ("forbidden", "licence 'look, do not touch' does not allow training"),
-        ("unlicensed", "it has no licence"),
-    ]
-    assert ("timed", "licence 'CC0' expired on 2026-03-31") in warehouse.refused_corpora(
-        house.meta_db, date(2026, 4, 1)
-    )
 
 
 # Scores, comments, queries ------------------------------------------------------------------------------

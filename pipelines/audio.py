@@ -24,6 +24,7 @@ from __future__ import annotations
 import hashlib
 import io
 import itertools
+import os
 import re
 import shutil
 import stat
@@ -32,7 +33,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import soundfile
@@ -59,6 +60,7 @@ READ_UP_TO_S = 120.0  # a cut of an MP3 that begins earlier is reached by readin
 UNCOUNTED = 2**48  # frames: libsndfile's word for a FLAC that was piped. An MP3 may have only an estimate, too
 PREROLL_S = 0.5  # MP3 and AAC need the frames before a cut to decode its beginning
 FULL_SCALES = {"PCM_S8": 127 / 128, "PCM_U8": 127 / 128, "ULAW": 32124 / 32768, "ALAW": 32256 / 32768}
+MP3_HEAD = re.compile(rb"ID3|\xff[\xe2-\xff]")
 NSP_CHANNELS = {b"SDA_": 1, b"SD_B": 1, b"SDAB": 2, **{b"SD_%d" % channel: 1 for channel in range(2, 9)}}
 NSP_CHUNKS = 10_000  # more of them are no Kay CSL file
 WFDB_TYPES: dict[str, np.dtype[Any]] = {"16": np.dtype("<i2"), "32": np.dtype("<i4")}
@@ -100,7 +102,7 @@ def convert(
     """
     with _opened(path, start_s, end_s) as raw:
         original = _flac_to_copy(raw) if start_s is None and end_s is None else None
-        with _sound(raw, start_s, end_s, exact=True) as sound:
+        with _sound(raw, start_s, end_s) as sound:
             meter = Meter(sound.rate, sound.full_scale, sound.step)
             steps = _stored(sound, channel, meter)
             flac = original.copy(steps) if original else _encoded(steps, RATE)
@@ -141,9 +143,9 @@ def decode(
         AudioError: the file is missing, empty, a git-lfs pointer, corrupt, silent, too long, holds samples that are not
             finite, or has no such cut or channel; or, ``passing``, it could not be read or changed meanwhile.
     """
-    with _opened(path, start_s, end_s) as raw, _sound(raw, start_s, end_s, exact=False) as sound:
-        wave = np.concatenate([block.mono for block in _blocks(sound, channel)])
-        return wave.astype(np.float32, copy=False), sound.rate
+    with _opened(path, start_s, end_s) as raw, _sound(raw, start_s, end_s) as sound:
+        waves = [block.mono * np.float32(1 / block.scale) for block in _blocks(sound, channel)]
+        return np.concatenate(waves), sound.rate
 
 
 def resample(wave: Wave, rate: int, new_rate: int = RATE) -> Wave:
@@ -166,7 +168,7 @@ def encode_flac(wave: Wave, rate: int) -> bytes:
         raise AudioError("no samples")
     if not np.isfinite(wave).all():
         raise AudioError("samples that are not finite")
-    return _encoded(iter([_steps(wave)[0]]), rate)
+    return _encoded(iter([_steps(wave, 1.0)[0]]), rate)
 
 
 # --- from a sound to what is stored ---
@@ -182,12 +184,12 @@ class _Sound:
     step: float = 1 / 32768  # between two samples
 
 
-@dataclass(frozen=True)
-class _Block:
+class _Block(NamedTuple):
     frames: Frames  # of the channels that are used
     mono: Frames  # [n]
     low: float  # least sample of the frames
     high: float
+    scale: float  # what is full scale: 16-bit samples stay integers as long as they can, since that is faster
 
 
 def _blocks(sound: _Sound, channel: int | None) -> Iterator[_Block]:
@@ -199,7 +201,8 @@ def _blocks(sound: _Sound, channel: int | None) -> Iterator[_Block]:
         if not used.size:
             continue
         mono = used[:, 0] if used.shape[1] == 1 else used.mean(axis=1, dtype=np.float32)
-        block = _Block(used, np.ascontiguousarray(mono), float(used.min()), float(used.max()))
+        scale = 32768.0 if used.dtype == np.int16 else 1.0
+        block = _Block(used, np.ascontiguousarray(mono), float(used.min()), float(used.max()), scale)
         if not (np.isfinite(block.low) and np.isfinite(block.high)):  # both are NaN where a sample is
             raise AudioError("samples that are not finite")
         bottom, top = (block.low, block.high) if used.shape[1] == 1 else (float(mono.min()), float(mono.max()))
@@ -210,7 +213,6 @@ def _blocks(sound: _Sound, channel: int | None) -> Iterator[_Block]:
         yield block
     if not heard:
         raise AudioError("no samples")
-    scale = 32768.0 if mono.dtype == np.int16 else 1.0
     if high - low < SILENCE * scale:
         raise AudioError("silent")
 
@@ -226,8 +228,8 @@ def _stored(sound: _Sound, channel: int | None, meter: Meter) -> Iterator[Steps]
     """What is stored of a sound, block by block, and measured on its way."""
     stream = None if sound.rate == RATE else soxr.ResampleStream(sound.rate, RATE, 1, dtype="float32", quality=QUALITY)
     for block, last in _ending(_blocks(sound, channel)):
-        meter.native(block.frames, block.mono, block.low, block.high)
-        steps, beyond = _steps(_resampled(stream, block.mono, last) if stream else block.mono)
+        meter.native(*block)
+        steps, beyond = _steps(_resampled(stream, block.mono, last) if stream else block.mono, block.scale)
         meter.stored(steps, beyond)
         yield steps
     if not meter.stored_samples:
@@ -237,7 +239,8 @@ def _stored(sound: _Sound, channel: int | None, meter: Meter) -> Iterator[Steps]
 def _resampled(stream: soxr.ResampleStream, wave: Frames, last: bool) -> Frames:
     """The samples of a block that come out of the resampler: piece by piece, which keeps its buffers in the cache."""
     begins = range(0, len(wave), PIECE)
-    pieces = [stream.resample_chunk(wave[at : at + PIECE], last and at == begins[-1]) for at in begins]
+    floats = wave.astype(np.float32, copy=False)
+    pieces = [stream.resample_chunk(floats[at : at + PIECE], last and at == begins[-1]) for at in begins]
     return np.concatenate(pieces)
 
 
@@ -250,12 +253,11 @@ def _ending(blocks: Iterator[_Block]) -> Iterator[tuple[_Block, bool]]:
     yield before, True
 
 
-def _steps(wave: Frames) -> tuple[Steps, int]:
-    """16-bit samples, to the nearest, and how many lay beyond full scale and were clipped."""
+def _steps(wave: Frames, scale: float) -> tuple[Steps, int]:
+    """16-bit samples, to the nearest, of ``wave`` in [-scale, scale]; and how many lay beyond, and were clipped."""
     if wave.dtype == np.int16:
         return wave.astype(np.int16, copy=False), 0
-    scaled = wave * np.float32(32768.0)  # exact: only the exponent changes
-    np.rint(scaled, out=scaled)
+    scaled = np.rint(wave * np.float32(32768.0 / scale) if scale != 32768.0 else wave)  # exact: powers of two
     beyond = 0
     if scaled.size and (scaled.max() > 32767.0 or scaled.min() < -32768.0):
         beyond = int(np.count_nonzero((scaled > 32767.0) | (scaled < -32768.0)))
@@ -484,14 +486,13 @@ def _file_sha256(path: Path, size: int, changed: int) -> str:
 
 
 @contextmanager
-def _sound(raw: _Raw, start_s: float | None, end_s: float | None, exact: bool) -> Iterator[_Sound]:
+def _sound(raw: _Raw, start_s: float | None, end_s: float | None) -> Iterator[_Sound]:
     """The cut of a file.
 
     Args:
         raw: the file.
         start_s: beginning of the cut.
         end_s: end of the cut.
-        exact: give int16 where the file holds it at 16 kHz and in one channel.
     """
     if raw.head.startswith(b"FORMDS16"):
         reader = _nsp(raw, start_s or 0.0, end_s)
@@ -500,7 +501,7 @@ def _sound(raw: _Raw, start_s: float | None, end_s: float | None, exact: bool) -
     elif raw.path.suffix.lower() == ".dat" and raw.path.with_suffix(".hea").is_file():
         reader = _wfdb(raw, start_s or 0.0, end_s)
     else:
-        reader = _soundfile(raw, start_s or 0.0, end_s, exact)
+        reader = _soundfile(raw, start_s or 0.0, end_s)
     raw.file.seek(0)
     with reader as sound:
         if not RATES[0] <= sound.rate <= RATES[1]:
@@ -519,9 +520,9 @@ class _SoundFile(soundfile.SoundFile):  # type: ignore[misc]
 
 
 @contextmanager
-def _soundfile(raw: _Raw, start_s: float, end_s: float | None, exact: bool) -> Iterator[_Sound]:
+def _soundfile(raw: _Raw, start_s: float, end_s: float | None) -> Iterator[_Sound]:
     try:
-        with _SoundFile(raw.file) as file:
+        with _for_libsndfile(raw) as source, _SoundFile(source, closefd=False) as file:
             rate = int(file.samplerate)
             start, end = _bounds(start_s, end_s, rate, int(file.frames))
             lead = min(start, round((PREROLL_S if start > READ_UP_TO_S * rate else READ_UP_TO_S) * rate))
@@ -529,15 +530,30 @@ def _soundfile(raw: _Raw, start_s: float, end_s: float | None, exact: bool) -> I
                 lead = 0
             if start > lead:
                 file.seek(start - lead)
-            whole_steps = exact and file.subtype == "PCM_16" and rate == RATE and file.channels == 1
             scale = FULL_SCALES.get(file.subtype, 32767 / 32768)
             step = 1 / 128 if file.subtype in ("PCM_S8", "PCM_U8") else 1 / 32768
-            yield _Sound(rate, _soundfile_blocks(file, lead, end - start, whole_steps), scale, step)
+            yield _Sound(rate, _soundfile_blocks(file, lead, end - start), scale, step)
     except soundfile.LibsndfileError as error:
         raise AudioError(f"not audio or corrupt: {_detail(error)}") from error
 
 
-def _soundfile_blocks(file: _SoundFile, lead: int, count: int, whole_steps: bool) -> Iterator[Frames]:
+@contextmanager
+def _for_libsndfile(raw: _Raw) -> Iterator[_Memory | _Disk | int]:
+    """What libsndfile reads from: the file, or for an MP3 in memory a descriptor.
+
+    The decoder of MP3 asks for a few hundred bytes at a time, and Python would answer each time: that takes a tenth
+    of the decoding.
+    """
+    if raw.content is None or not MP3_HEAD.match(raw.head) or not hasattr(os, "memfd_create"):
+        yield raw.file
+        return
+    with os.fdopen(os.memfd_create("mp3"), "w+b") as memory:
+        memory.write(raw.content)
+        memory.seek(0)
+        yield memory.fileno()
+
+
+def _soundfile_blocks(file: _SoundFile, lead: int, count: int) -> Iterator[Frames]:
     """``count`` frames after ``lead`` that are read and dropped."""
     most, left = max(1, BLOCK // int(file.channels)), lead + count
     while left > 0:
@@ -546,8 +562,6 @@ def _soundfile_blocks(file: _SoundFile, lead: int, count: int, whole_steps: bool
         if not len(frames):
             break
         left -= len(frames)
-        if dtype == "int16" and not whole_steps:
-            frames = frames * np.float32(1 / 32768)  # exact; libsndfile's own is slower
         yield frames[lead:]
         lead = max(0, lead - len(frames))
     counted = not file.subtype.startswith("MPEG") and file.frames < UNCOUNTED
@@ -693,29 +707,48 @@ def _ffmpeg_blocks(av: Any, container: Any, rate: int, start_s: float, end_s: fl
     if start_s > PREROLL_S:
         container.seek(int((start_s - PREROLL_S) / stream.time_base), stream=stream)
     packed = av.AudioResampler(format="flt")  # not fltp: PyAV sees 9 planes in 8 channels, and reads behind them
+    joined = av.AudioFifo()
     pieces: list[Wave] = []
     reached = waiting = channels = 0
+    single = False  # AAC of one channel: its frames are many and short, and are joined in C
     for frame in container.decode(stream):
-        channels = channels or frame.layout.nb_channels
-        if (frame.layout.nb_channels, frame.sample_rate) != (channels, rate):
+        if not channels:
+            channels = frame.layout.nb_channels
+            single = channels == 1 and frame.format.name in ("flt", "fltp")
+        if frame.layout.nb_channels != channels or frame.sample_rate != rate:
             raise AudioError("not audio or corrupt: channels or rate change in the middle")
-        at = reached if frame.time is None else round(float(frame.time) * rate)
-        as_it_is = channels == 1 and frame.format.name in ("flt", "fltp")  # AAC of one channel: takes half as long
-        for part in [frame] if as_it_is else packed.resample(frame):
-            samples = np.frombuffer(part.planes[0], np.float32, part.samples * channels).reshape(-1, channels)
-            reached = at + len(samples)
-            begin = max(0, first - at)
-            pieces.append(samples[begin : None if last is None else max(begin, last - at)])
-            waiting += pieces[-1].size
+        all_of_it = first == 0 and last is None and reached > 0
+        at = reached if all_of_it or frame.time is None else round(float(frame.time) * rate)
+        reached = at + frame.samples
+        if single and (all_of_it or (at >= first and (last is None or reached <= last))):
+            frame.pts = None  # or it must follow on
+            joined.write(frame)
+            waiting += frame.samples
+        else:
+            pieces += _joined(joined)
+            for part in packed.resample(frame):
+                samples = np.frombuffer(part.planes[0], np.float32, part.samples * channels).reshape(-1, channels)
+                begin = max(0, first - at)
+                pieces.append(samples[begin : None if last is None else max(begin, last - at)])
+                at += len(samples)
+                waiting += pieces[-1].size
         if waiting >= BLOCK:
-            yield np.concatenate(pieces)
+            yield np.concatenate([*pieces, *_joined(joined)])
             pieces, waiting = [], 0
         if last is not None and reached >= last:
             break
+    pieces += _joined(joined)
     if start_s and first >= reached:
         raise AudioError(f"cut {_span(start_s, end_s)} lies after the end at {reached / rate:.1f} s")
     if pieces:
         yield np.concatenate(pieces)
+
+
+def _joined(fifo: Any) -> Iterator[Wave]:
+    """What is in a FIFO of frames of one channel, as one array, if there is any."""
+    frame = fifo.read()
+    if frame is not None:
+        yield np.frombuffer(frame.planes[0], np.float32, frame.samples).reshape(-1, 1)
 
 
 # --- small parts ---

@@ -72,12 +72,11 @@ class Meter:
         self._heard = 0  # frames
         self._speech = 0  # frames
 
-    def native(self, frames: Samples, mono: Samples, low: float, high: float) -> None:
+    def native(self, frames: Samples, mono: Samples, low: float, high: float, scale: float) -> None:
         """Take a block at the native rate: [n, channels] that are used, their mono [n], and their least and greatest.
 
-        int16 samples are steps of 1 / 32768.
+        ``scale`` is full scale: 32768 where samples are in steps of 16 bits.
         """
-        scale = 32768.0 if mono.dtype == np.int16 else 1.0
         top = self.full_scale * scale
         self.samples += frames.size
         if high >= top or low <= -top:
@@ -130,7 +129,9 @@ class Meter:
         count = min(SPECTRA, len(whole) // length)
         hop = len(whole) // count
         frames = whole[: count * hop].reshape(count, hop)[:, :length]
-        spectra = rfft(frames * (window / np.float32(scale)), axis=1)
+        windowed = frames.astype(np.float32)
+        windowed *= window / np.float32(scale)
+        spectra = rfft(windowed, axis=1)
         self._spectrum += np.square(spectra.view(np.float32)).sum(axis=0).reshape(-1, 2).sum(axis=1)
         self._spectra += count
 

@@ -54,6 +54,6 @@ def test_no_drift_over_an_hour(rate: int) -> None:
 
 def test_steps_are_the_nearest_and_never_wrap() -> None:
     wave = np.array([0.0, 1.0, -1.0, 1.5, -7.0, 0.5 / 32768, 1.5 / 32768, 0.99999], np.float32)
-    steps, beyond = audio._steps(wave)
+    steps, beyond = audio._steps(wave, 1.0)
     assert steps.tolist() == [0, 32767, -32768, 32767, -32768, 0, 2, 32767]
     assert beyond == 4  # 1.0 is one step beyond the greatest; 0.99999 is rounded to it

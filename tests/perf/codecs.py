@@ -151,7 +151,7 @@ def levels(sets: dict[str, list[Path]], rounds: int) -> None:
         waves = [audio.load(path) for path in sets.get(kind, [])]
         if not waves:
             continue
-        steps = [audio._steps(wave)[0] for wave in waves]
+        steps = [audio._steps(wave, 1.0)[0] for wave in waves]
         sizes, times = {}, {}
         for level in (0, 3, 5, 8):
             taken = []

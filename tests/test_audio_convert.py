@@ -20,6 +20,7 @@ import soundfile
 
 from pipelines import audio
 from pipelines.audio import AudioError, Converted, convert, load
+from pipelines.decoders import base, libsndfile, raw
 from tests.test_audio import LIKENESS, RATE, ramp, write, write_wfdb
 
 REAL = Path(os.environ.get("SLAP_REAL", Path(__file__).parents[2] / "shared")) / "audio"
@@ -57,7 +58,7 @@ def same(one: Converted, other: Converted) -> bool:
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audio, "BLOCK", 1000)
+    monkeypatch.setattr(base, "BLOCK", 1000)
     monkeypatch.setattr(audio, "PIECE", 333)
 
 
@@ -83,7 +84,7 @@ def test_blocks_leave_no_trace(kind: str, rate: int, tmp_path: Path, monkeypatch
     """A recording read in a hundred blocks gives the bytes of one that is read at once."""
     path = write(tmp_path / "recording", kind, voice(3.0, rate), rate)
     in_blocks = convert(path)
-    monkeypatch.setattr(audio, "BLOCK", 2**24)
+    monkeypatch.setattr(base, "BLOCK", 2**24)
     monkeypatch.setattr(audio, "PIECE", 2**24)
     at_once = convert(path)
     assert in_blocks.flac == at_once.flac
@@ -327,7 +328,7 @@ def test_a_file_that_changes_while_it_is_read(
     cut: dict[str, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(tmp_path / "a.wav", "wav", voice())
-    blocks = audio._soundfile_blocks
+    blocks = libsndfile._soundfile_blocks
 
     def disturbed(*args: Any) -> Iterator[Any]:
         for block in blocks(*args):
@@ -335,7 +336,7 @@ def test_a_file_that_changes_while_it_is_read(
                 file.write(b"more")
             yield block
 
-    monkeypatch.setattr(audio, "_soundfile_blocks", disturbed)
+    monkeypatch.setattr(libsndfile, "_soundfile_blocks", disturbed)
     error = refused(path, **cut)
     assert error.passing
     assert str(error).startswith("changed while it was read: ")
@@ -345,15 +346,15 @@ def test_a_file_that_shrinks_under_the_decoder_is_not_called_corrupt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(tmp_path / "a.flac", "flac", voice(20.0))
-    monkeypatch.setattr(audio, "BLOCK", 1000)
-    blocks = audio._soundfile_blocks
+    monkeypatch.setattr(base, "BLOCK", 1000)
+    blocks = libsndfile._soundfile_blocks
 
     def disturbed(*args: Any) -> Iterator[Any]:
         for block in blocks(*args):
             os.truncate(path, 100_000)
             yield block
 
-    monkeypatch.setattr(audio, "_soundfile_blocks", disturbed)
+    monkeypatch.setattr(libsndfile, "_soundfile_blocks", disturbed)
     assert refused(path, start_s=0.5).passing
 
 
@@ -362,15 +363,15 @@ def test_a_disk_that_fails_under_a_cut(code: int, tmp_path: Path, monkeypatch: p
     """libsndfile takes an error for the end of the file: the cut would be short, and nobody would know."""
     path = write(tmp_path / "a.wav", "wav", voice(20.0))
     reads: list[int] = []
-    read = audio._Disk.read
+    read = raw.Disk.read
 
-    def failing(self: audio._Disk, count: int = -1) -> bytes:
+    def failing(self: raw.Disk, count: int = -1) -> bytes:
         reads.append(count)
         if len(reads) > 12:
             self._file = Broken(code)  # type: ignore[assignment]
         return read(self, count)
 
-    monkeypatch.setattr(audio._Disk, "read", failing)
+    monkeypatch.setattr(raw.Disk, "read", failing)
     error = refused(path, start_s=0.5)
     assert error.passing
     assert str(error) == f"cannot be read: {os.strerror(code)}"

@@ -291,7 +291,7 @@ def test_an_error_that_nobody_foresaw_is_a_reject(
     def broken(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("pipelines.audio._check_head", broken)
+    monkeypatch.setattr("pipelines.decoders.raw._check_head", broken)
     (unit, _) = units(world)
     shards.write_shard(unit)
     rejects = shards.rejects_of(unit.tar)

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from pipelines import audio, pitch, shards
+from pipelines import pitch, shards
+from pipelines.decoders import raw as raw_files
 from pipelines.guard import Note
 
 GROWING, REWRITTEN = "0.wav", "4.flac"  # of the small world's clinic
@@ -37,13 +38,13 @@ def write_shard_while_files_change(unit: shards.Shard, note: Note) -> None:
 
 
 def _before_the_check(change: Callable[[Path], None]) -> AbstractContextManager[Any]:
-    check = audio._check_unchanged
+    check = raw_files.check_unchanged
 
     def changed_and_checked(raw: Any) -> None:
         change(raw.path)
         check(raw)
 
-    return mock.patch.object(audio, "_check_unchanged", changed_and_checked)
+    return mock.patch.object(raw_files, "check_unchanged", changed_and_checked)
 
 
 def hear_and_crash(unit: tuple[Path, list[list[dict[str, Any]]]], note: Note) -> list[tuple[Any, ...]]:

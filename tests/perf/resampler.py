@@ -19,6 +19,7 @@ import soxr
 from numpy.typing import NDArray
 
 from pipelines import audio
+from pipelines.decoders.base import Sound
 
 RATE = 16_000
 RATES = (8_000, 11_025, 22_050, 44_100, 48_000, 96_000)
@@ -62,7 +63,7 @@ def figures(resample: Resample, rate: int) -> Figures:
 
 def ours(wave: Wave, rate: int) -> Wave:
     """In blocks, by the parts that `audio.convert` is made of, before the step to 16 bits."""
-    sound = audio._Sound(rate, (block[:, None] for block in np.array_split(wave, 7)))
+    sound = Sound(rate, (block[:, None] for block in np.array_split(wave, 7)))
     stream = soxr.ResampleStream(rate, RATE, 1, dtype="float32", quality=audio.QUALITY)
     parts = audio._ending(audio._blocks(sound, None))
     return np.concatenate([audio._resampled(stream, block.mono, last) for block, last in parts])

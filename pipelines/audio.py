@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -58,7 +59,8 @@ def convert(
     """
     with opened(path, start_s, end_s) as raw:
         original = flac_copy.to_copy(raw, RATE) if start_s is None and end_s is None else None
-        with sound_in(raw, start_s, end_s) as sound:
+        at_once = original.sound(RATE) if original else None
+        with nullcontext(at_once) if at_once else sound_in(raw, start_s, end_s) as sound:
             meter = Meter(sound.rate, sound.full_scale, sound.step)
             steps = _stored(sound, channel, meter)
             flac = original.copy(steps) if original else _encoded(steps, RATE)

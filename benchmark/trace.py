@@ -33,7 +33,9 @@ class TraceError(ValueError):
     """There is nothing to follow; the message says what there is instead."""
 
 
-def trace_score(warehouse: Path, name: str, id_key: bytes | None = None, large: Path | None = None) -> str:
+def trace_score(
+    warehouse: Path, name: str, id_key: bytes | None = None, large: Path | None = None, hashed: bool = False
+) -> str:
     """Everything a score was made from, as text.
 
     Args:
@@ -42,15 +44,17 @@ def trace_score(warehouse: Path, name: str, id_key: bytes | None = None, large: 
             ``<embedder>/transfer/<transfer>/<corpus learned from>-><corpus judged>``.
         id_key: secret of the hashes of persons; without it, the hash of labels and audio cannot be checked.
         large: where shards and manifests lie; None: in the warehouse.
+        hashed: whether to read all tars, those of the training and those on an object store, too. Without, the former
+            are told by their indexes and the latter by their sizes: other bytes of the same size are not seen.
 
     Raises:
         TraceError: no such score; the message names the nearest ones.
     """
     large = large or warehouse
     if name.split("/")[1:2] == [TRANSFER]:
-        return _trace_transfer(warehouse, name, id_key, large)
+        return _trace_transfer(warehouse, name, id_key, large, hashed)
     score = _find(warehouse / "scores", name)
-    trace = _Trace(name)
+    trace = _Trace(name, hashed)
     _number(trace, score)
     _task_and_code(trace, score)
     _prompts(trace, score)
@@ -77,10 +81,10 @@ def _training(trace: _Trace, warehouse: Path, score: Score, large: Path) -> None
 
 
 class _Trace:
-    """The lines so far, and what was found to differ."""
+    """The lines so far, and what was found to differ; ``hashed``: whether all tars are read."""
 
-    def __init__(self, title: str) -> None:
-        self.lines = [title]
+    def __init__(self, title: str, hashed: bool) -> None:
+        self.lines, self.hashed = [title], hashed
         self.findings: list[str] = []
 
     def head(self, title: str, text: str) -> None:
@@ -231,7 +235,7 @@ def _manifest(trace: _Trace, large: Path, score: Score) -> None:
     if day := withdrawn_on(file):
         trace.line("withdrawn", f"{day}: a speaker of its shards; the training had heard the speaker")
     content = json.loads(store.content(file))
-    trace.check("shards", *_listed_shards(manifest))
+    trace.check("shards", *_listed_shards(manifest, trace.hashed))
     for name in ("facts", "captions", "vectors"):
         part = content[name]
         problem = _problem(name, large / part["path"], part["sha256"], "training")
@@ -241,13 +245,14 @@ def _manifest(trace: _Trace, large: Path, score: Score) -> None:
     trace.check("split", split, "" if split == content["split"] else leak)
 
 
-def _listed_shards(manifest: Manifest) -> tuple[str, str]:
-    """How many tars the manifest lists, and how many are absent or not those of their index."""
+def _listed_shards(manifest: Manifest, hashed: bool) -> tuple[str, str]:
+    """How many tars the manifest lists, and how many are absent or others, by their bytes or by their index."""
     tars = [manifest.root / shard["path"] for shard in manifest.shards]
-    kept = store.at_once(lambda tar: _kept(tar).get("sha256"), tars)
+    kept = store.at_once(_sha256 if hashed else lambda tar: _kept(tar).get("sha256"), tars)
     wrong = [shard["path"] for shard, sha256 in zip(manifest.shards, kept, strict=True) if sha256 != shard["sha256"]]
     samples = sum(shard["samples"] for shard in manifest.shards)
-    text = f"{len(manifest.shards)} tars, {samples} utterances, hashes against their indexes"
+    how = "bytes against the manifest" if hashed else "hashes against their indexes"
+    text = f"{len(manifest.shards)} tars, {samples} utterances, {how}"
     return text, f"{len(wrong)} absent or changed since training, first {wrong[0]}" if wrong else ""
 
 
@@ -259,12 +264,19 @@ def _kept(tar: Path) -> dict[str, str]:
     return dict(pl.read_parquet_metadata(store.source(index)))
 
 
-def _as_indexed(tar: Path) -> bool:
-    """Whether a tar is that of its index: by its bytes, on an object store by its size."""
+def _as_indexed(tar: Path, hashed: bool) -> bool:
+    """Whether a tar is that of its index: by its bytes, on an object store by its size where it shall not be read."""
     kept = _kept(tar)
-    if not store.is_local(tar):
+    if not (hashed or store.is_local(tar)):
         return kept.get("size") == str(store.size(tar))
-    return kept.get("sha256") == file_hash(tar)
+    return kept.get("sha256") == _sha256(tar)
+
+
+def _sha256(tar: Path) -> str | None:
+    """Of the bytes that are there now; None where there are none."""
+    if not store.exists(tar):
+        return None
+    return file_hash(tar) if store.is_local(tar) else store.sha256(tar)
 
 
 def _audio(trace: _Trace, warehouse: Path, corpus: str, task: str, which: str, large: Path) -> None:
@@ -283,11 +295,11 @@ def _audio(trace: _Trace, warehouse: Path, corpus: str, task: str, which: str, l
     trace.head("audio", f"shards/{corpus}: {len(tars)} tars of {f'the {split} split' if split else 'all splits'}")
     there = set(store.listing(large / "shards" / corpus, f"{which}.parquet"))
     indexes = [tar.with_suffix(".parquet") for tar in tars if tar.with_suffix(".parquet") in there]
-    right = store.at_once(_as_indexed, tars)
+    right = store.at_once(lambda tar: _as_indexed(tar, trace.hashed), tars)
     wrong = [tar.name for tar, is_right in zip(tars, right, strict=True) if not is_right]
     problem = f"{len(wrong)} are not those of their index, first {wrong[0]}" if wrong else ""
     absent = f"{split} shards absent" if split else "shards absent"
-    what = "bytes" if store.is_local(large) else "sizes"
+    what = "bytes" if trace.hashed or store.is_local(large) else "sizes"
     trace.check("tars", f"{len(tars)}, {what} against their indexes", problem if tars else absent)
     if not indexes:
         return
@@ -343,7 +355,7 @@ def _tars(warehouse: Path, large: Path, corpora: Iterable[str]) -> dict[str, lis
 # --- transfer -----------------------------------------------------------------------------------------------
 
 
-def _trace_transfer(warehouse: Path, name: str, id_key: bytes | None, large: Path) -> str:
+def _trace_transfer(warehouse: Path, name: str, id_key: bytes | None, large: Path, hashed: bool) -> str:
     """A probe that learned on one corpus and was judged on another, followed back to both."""
     held = transfers.read_transfers(warehouse / "scores")
     said = [f"{e}/{TRANSFER}/{n}/{a}->{b}" for e, n, a, b in held.select("embedder", "name", *_PAIR).rows()]
@@ -356,7 +368,7 @@ def _trace_transfer(warehouse: Path, name: str, id_key: bytes | None, large: Pat
         raise TraceError(f"no transfer {name!r} among {len(said)}; near it: {', '.join(near)}")
     row = held.row(said.index(name), named=True)
     score = next((one for one in read_scores(warehouse / "scores") if one.embedder == row["embedder"]), None)
-    trace = _Trace(name)
+    trace = _Trace(name, hashed)
     if row["status"] == "ok":
         trace.head(
             "transfer",

@@ -216,7 +216,8 @@ def download(corpus: str | None, to: Path | None, only: tuple[str, ...], accept_
 
 @main.command()
 @click.argument("score", metavar="SCORE")
-def trace(score: str) -> None:
+@click.option("--hash", "hashed", is_flag=True, help="Read all tars, from an object store, too, and hash their bytes.")
+def trace(score: str, hashed: bool) -> None:
     """Follow one score back to its predictions, prompts, checkpoint, manifest, shards and raw files' hashes.
 
     SCORE is <embedder>/<task>.<mode>, as `slap trace slap/ewa_db_parkinson.probe`, or a transfer,
@@ -229,7 +230,8 @@ def trace(score: str) -> None:
     warehouse = settings.warehouse
     has_key = "SLAP_ID_KEY" in os.environ or (warehouse / ".id_key").is_file()
     try:
-        click.echo(trace_score(warehouse, score, ingest.id_key(warehouse) if has_key else None, settings.store))
+        key = ingest.id_key(warehouse) if has_key else None
+        click.echo(trace_score(warehouse, score, key, settings.store, hashed))
     except TraceError as error:
         raise click.ClickException(str(error)) from error
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import functools
+import hashlib
 import inspect
 import io
 import os
@@ -219,6 +220,14 @@ def read(path: Path, offset: int, size: int) -> bytes:
     if len(content) != size:
         raise OSError(errno.EIO, f"ends before byte {offset + size}: written again since, or cut", str(path))
     return content
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file's bytes, read part by part."""
+    digest, whole = hashlib.sha256(), size(path)
+    for offset in range(0, whole, PART):
+        digest.update(read(path, offset, min(PART, whole - offset)))
+    return digest.hexdigest()
 
 
 def content(path: Path) -> bytes:

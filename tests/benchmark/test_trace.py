@@ -315,6 +315,31 @@ def test_shards_and_manifest_on_an_object_store_are_followed(warehouse: Path, s3
     assert f"1 are not those of their index, first {tar.name}" in trace_score(warehouse, NAME, KEY, large)
 
 
+@pytest.mark.parametrize("remote", [False, True])
+def test_other_bytes_of_the_same_size_are_seen_where_tars_are_read(warehouse: Path, s3: Store, remote: bool) -> None:
+    large = store.place(f"{s3.bucket}/house") if remote else warehouse
+    if remote:
+        for pattern in ("shards/*/*-*", "manifests/*", "captions/*.parquet"):
+            for file in warehouse.glob(pattern):
+                store.put(file, large / file.relative_to(warehouse))
+    whole = trace_score(warehouse, NAME, large=large, hashed=True)
+    assert "All that was checked is as it was" in whole
+    assert "bytes against the manifest  ok" in whole and "bytes against their indexes  ok" in whole
+    trained, judged = (
+        store.listing(large / "shards" / "ewa_db", pattern)[0] for pattern in ("train-*.tar", "test-*.tar")
+    )
+    for tar in (trained, judged):
+        content = bytearray(store.content(tar))
+        content[1000] ^= 1
+        store.write(tar, bytes(content))
+    found = trace_score(warehouse, NAME, large=large, hashed=True)
+    assert f"- 1 absent or changed since training, first shards/ewa_db/{trained.name}" in found
+    assert f"- 1 are not those of their index, first {judged.name}" in found
+    blind = trace_score(warehouse, NAME, large=large)
+    assert trained.name not in blind
+    assert (judged.name in blind) is not remote
+
+
 def test_a_corpus_in_folds_is_followed_in_all_its_tars(warehouse: Path) -> None:
     source_tables(warehouse)
     text = scored(warehouse, NAME, protocol="folds", repeats=10)

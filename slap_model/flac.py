@@ -3,24 +3,24 @@
 dr_flac (in the wheel of `miniaudio`) decodes in little more than half the time of libsndfile
 (tests/perf/read_speed.py). But it leaves out a damaged frame without a word: only who decodes to the end, and counts,
 knows that nothing is missing. So its ways to jump ahead are not used, which crafted files have led astray besides
-(https://github.com/mackron/dr_libs/pull/330). libsndfile jumps ahead and reports damage at once.
+(https://github.com/mackron/dr_libs/pull/330). libsndfile jumps ahead and reports damage at once. There is no wheel of
+miniaudio for Linux on ARM; without it libsndfile decodes everything, to the same samples.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 
+HAS_DR_FLAC = importlib.util.find_spec("miniaudio") is not None
 # The whole of a clip by dr_flac takes as long as a part of it by libsndfile where it is about this many parts long.
 WORTH = 2
 # Up to here libsndfile decodes what comes before a part rather than jumping over it: finding a place in a FLAC costs as
 # much as decoding about a second (tests/perf/read_speed.py).
 NEAR = 16_000
-LONGEST_FRAME = 65_535  # samples, in at least ten bytes (RFC 9639, section 9)
+LONGEST_FRAME = 65_535  # samples, in at least ten bytes (RFC 9639, section 9; STREAMINFO: section 8.2)
 
 
 class FlacError(ValueError):
@@ -47,9 +47,15 @@ class Flac:
     """
 
     def __init__(self, packed: bytes) -> None:
+        if len(packed) < 42 or packed[:4] != b"fLaC" or packed[4] & 0x7F:  # its first block is STREAMINFO
+            raise FlacError("no FLAC")
         self._packed = packed
-        with _opened(packed) as decoder:
-            self.samples: int = decoder.totalPCMFrameCount
+        streaminfo = int.from_bytes(packed[18:26])  # Hz: 20 bits, channels - 1: 3, bits - 1: 5, samples: 36
+        channels, self.samples = (streaminfo >> 41 & 7) + 1, streaminfo & 2**36 - 1
+        if channels != 1:
+            raise FlacError(f"{channels} channels instead of one")
+        if not 0 < self.samples <= LONGEST_FRAME * len(packed) // 10:
+            raise FlacError(f"{self.samples} samples cannot be in {len(packed)} bytes")
 
     def read(self, start: int, out: np.ndarray) -> None:
         """Fill ``out``, int16 ``[count]`` without gaps, with the samples from ``start`` on.
@@ -57,7 +63,7 @@ class Flac:
         Raises:
             FlacError: it is damaged, or holds less or more than its header says.
         """
-        if self.samples > WORTH * len(out):
+        if not HAS_DR_FLAC or self.samples > WORTH * len(out):
             self._read_part(start, out)
         elif len(out) == self.samples:
             self._read_all(out)
@@ -70,11 +76,18 @@ class Flac:
         from miniaudio import ffi, lib
 
         room = ffi.from_buffer("short[]", out, require_writable=True)
-        with _opened(self._packed) as decoder:
+        decoder = lib.ma_dr_flac_open_memory(self._packed, len(self._packed), ffi.NULL)
+        if not decoder:
+            raise FlacError("no FLAC")
+        try:
+            if decoder.channels != 1:  # it would write twice as much
+                raise FlacError(f"{decoder.channels} channels instead of one")
             found = lib.ma_dr_flac_read_pcm_frames_s16(decoder, len(room), room)
             more = lib.ma_dr_flac_read_pcm_frames_s16(decoder, 1, ffi.new("short[1]"))
-        if found + more != self.samples:
-            raise FlacError(f"{'more' if more else found} samples instead of {self.samples}")
+        finally:
+            lib.ma_dr_flac_close(decoder)
+        if found < len(room) or more:
+            raise FlacError(f"{found if found < len(room) else 'more'} samples instead of {self.samples}")
 
     def _read_part(self, start: int, out: np.ndarray) -> None:
         import soundfile
@@ -89,22 +102,3 @@ class Flac:
         if len(wave) < len(out):
             raise FlacError(f"{start + len(wave)} samples instead of {self.samples}")
         out[:] = wave
-
-
-@contextmanager
-def _opened(packed: bytes) -> Iterator[Any]:
-    """dr_flac's decoder at the first sample."""
-    from miniaudio import ffi, lib
-
-    # With other bytes in front dr_flac would look for a FLAC inside of Ogg, and behind an ID3 tag.
-    decoder = lib.ma_dr_flac_open_memory(packed, len(packed), ffi.NULL) if packed[:4] == b"fLaC" else None
-    if not decoder:
-        raise FlacError("no FLAC")
-    try:
-        if decoder.channels != 1:
-            raise FlacError(f"{decoder.channels} channels instead of one")
-        if not 0 < decoder.totalPCMFrameCount <= LONGEST_FRAME * len(packed) // 10:
-            raise FlacError(f"{decoder.totalPCMFrameCount} samples cannot be in {len(packed)} bytes")
-        yield decoder
-    finally:
-        lib.ma_dr_flac_close(decoder)

@@ -4,9 +4,8 @@
     python -m tests.perf.gpu --only speed          # one of them
     python -m tests.perf.gpu --tiny                # a small model, on a CPU too: does the script itself work?
 
-It needs torch, timm, pyarrow, numpy, safetensors, tqdm; without soundfile and miniaudio the clips are stored as plain
-samples, and without tensorboard its files are left out. Each figure is one of `slap_model.train.train` itself, as its
-log has it.
+It needs torch, timm, pyarrow, numpy, safetensors and tqdm; without soundfile the clips are stored as plain samples, and
+without tensorboard its files are left out. Each figure is one of `slap_model.train.train` itself, as its log has it.
 
 * **parity**: losses of the first steps on the GPU in fp32 and bf16 beside the CPU's in fp32, from the same weights.
 * **speed**: clips per second of `base` and `fast` with and without `train.compile`; the share of time without a batch;
@@ -212,7 +211,7 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     more = TINY if options.tiny else ()
     wanted = options.only or ["parity", "speed", "memory", "ranks"]
-    print(conditions(device), "" if speech.DECODES else "no decoder: clips are read as plain samples")
+    print(conditions(device), "" if speech.DECODES else "no soundfile: clips are not decoded")
     with tempfile.TemporaryDirectory() as folder:
         clips = 64 if options.tiny else 512
         real, long = speech.seconds_like_real(clips), [10.5] * clips

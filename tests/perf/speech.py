@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from slap_model import data
 
 RATE = 16_000
-DECODES = all(importlib.util.find_spec(name) is not None for name in ("soundfile", "miniaudio"))
+DECODES = importlib.util.find_spec("soundfile") is not None
 FACTS = {
     "sex": ("female", "male"),
     "age": ("child", "young", "middle", "old"),
@@ -130,12 +130,12 @@ def flac(wave: np.ndarray) -> bytes:
 
 
 def pcm(wave: np.ndarray) -> bytes:
-    """A clip as plain int16, for machines without decoders."""
+    """A clip as plain int16, for machines without soundfile."""
     return (wave * 32767).astype(np.int16).tobytes()
 
 
 def read_pcm() -> None:
-    """Let `TrainingSet` read what `pcm` wrote, where a decoder is absent; its time is then without decoding."""
+    """Let `TrainingSet` read what `pcm` wrote, where soundfile is absent; its time is then without decoding."""
     if not DECODES:
         data.Flac = Pcm  # type: ignore[assignment, misc]
 

@@ -42,13 +42,12 @@ def test_flops_are_those_that_torch_counts(tmp_path: Path, setting: str) -> None
     assert gpu.flops(settings, lengths) * 4 == pytest.approx(counter.get_total_flops() - mel, rel=0.05)
 
 
-def test_sections_run_on_a_cpu_without_decoders_and_tensorboard(
+def test_sections_run_on_a_cpu_without_soundfile_and_tensorboard(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(speech, "DECODES", False)
     monkeypatch.setattr(data, "Flac", data.Flac)  # `read_pcm` replaces it; this puts it back
     monkeypatch.setitem(sys.modules, "soundfile", None)
-    monkeypatch.setitem(sys.modules, "miniaudio", None)
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     speech.read_pcm()
     device, lengths = torch.device("cpu"), speech.seconds_like_real(16)

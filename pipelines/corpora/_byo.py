@@ -449,6 +449,7 @@ class _Reader:
         self.toml = table.toml
         self.language = language
         self.wrong: dict[str, list[str]] = {}  # what is wrong with a cell -> the rows in which it is
+        self.real: dict[PurePosixPath, Path] = {}  # folder of the table's paths -> where it lies, links followed
 
     def read(self) -> Tables:
         """All tables, or a `RecipeError` that lists the wrong cells."""
@@ -484,6 +485,14 @@ class _Reader:
                 self.rows.reject(path, f"no row for this file in {self.table.path.name}")
         return self.rows.tables()
 
+    def _is_inside(self, path: PurePosixPath) -> bool:
+        """Whether a file lies in the corpus folder once links are followed; on a network drive each look costs."""
+        for folder in (PurePosixPath(), path.parent):
+            if folder not in self.real:
+                self.real[folder] = (self.root / folder).resolve()
+        file = self.real[path.parent] / path.name
+        return (file.resolve() if file.is_symlink() else file).is_relative_to(self.real[PurePosixPath()])
+
     def _path(self, row: Row) -> str | None:
         """The recording's path, or None after a reject."""
         where = f"{self.table.path.name}:{row['_row']}"
@@ -496,7 +505,7 @@ class _Reader:
             self.rows.reject(where, "the path leaves the corpus folder: write it relative to the folder")
         elif not _is_file(self.root / path):
             self.rows.reject(where, "no audio at this path")
-        elif not (self.root / path).resolve().is_relative_to(self.root.resolve()):
+        elif not self._is_inside(path):
             self.rows.reject(
                 where, "symbolic link out of the corpus folder, not followed: put the audio into the folder"
             )

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.corpora._base import Licence, RecipeError, Rows
-from pipelines.corpora._read import Row, cell, fold, number, read_table, text_of
+from pipelines.corpora._read import Row, cell, fold, header_line, number, read_table, text_of
 
 if TYPE_CHECKING:
     from pipelines.voices import Voice, Voices
@@ -156,7 +156,7 @@ def _chat_lines(path: Path) -> Iterator[tuple[int, str]]:
 def table_by_id(table: Path, column: str, needed: tuple[str, ...], root: Path, rows: Rows) -> dict[str, Row]:
     """Rows of a table by the id in ``column``; "S001.wav" and "S001 " are S001. Columns may be parted by ";"."""
     found: dict[str, Row] = {}
-    semicolons = table.is_file() and ";" in text_of(table).partition("\n")[0]
+    semicolons = table.is_file() and ";" in header_line(table)
     for row in read_table(table, (column, *needed), separator=";" if semicolons else ","):
         name = re.sub(r"\.(wav|mp3)$", "", row[column] or "")
         if not name or name in found:

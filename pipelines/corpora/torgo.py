@@ -55,11 +55,11 @@ def scan(root: Path) -> Tables:
             f"{root}: no F01/Session1/wav_headMic/0001.wav or the like found; unpack the archives F, FC, M and MC here"
         )
     for session, utterances in spoken.items():
+        prompts = {path.stem: path for path in sorted((session / "prompts").glob("*.txt"))}
         for utterance, microphones in sorted(utterances.items()):
-            _add(root, session, utterance, microphones, rows)
-        for prompt in sorted((session / "prompts").glob("*.txt")):
-            if prompt.stem not in utterances:
-                rows.reject(prompt.relative_to(root).as_posix(), "prompt without audio")
+            _add(root, session, prompts.get(utterance), microphones, rows)
+        for name in sorted(prompts.keys() - utterances.keys()):
+            rows.reject(prompts[name].relative_to(root).as_posix(), "prompt without audio")
     for speaker in rows.speakers:
         control = "C" in speaker.rpartition(":")[2]
         rows.observe(speaker, "dysarthria", "absent" if control else "present", source="group")
@@ -81,7 +81,7 @@ def _recordings(root: Path, rows: Rows) -> dict[Path, dict[str, dict[str, Path]]
     return found
 
 
-def _add(root: Path, session: Path, utterance: str, microphones: dict[str, Path], rows: Rows) -> None:
+def _add(root: Path, session: Path, written: Path | None, microphones: dict[str, Path], rows: Rows) -> None:
     usable = [mic for mic in ("headMic", "arrayMic") if mic in microphones and _has_frames(microphones[mic])]
     if not usable:
         path = next(iter(microphones.values()))
@@ -90,7 +90,7 @@ def _add(root: Path, session: Path, utterance: str, microphones: dict[str, Path]
     for mic in microphones.keys() - usable:
         rows.reject(microphones[mic].relative_to(root).as_posix(), "no frames: the other microphone is read")
     place = microphones[usable[0]].relative_to(root).as_posix()
-    prompt = _prompt(session / "prompts" / f"{utterance}.txt")
+    prompt = None if written is None else text_of(written).strip()
     if prompt is not None and re.search(r"\bxxx\b", prompt, re.IGNORECASE):
         rows.reject(place, "prompt xxx: the owners discard it")
         return
@@ -109,10 +109,6 @@ def _add(root: Path, session: Path, utterance: str, microphones: dict[str, Path]
 
 def _has_frames(path: Path) -> bool:
     return path.stat().st_size > WAV_HEADER_BYTES
-
-
-def _prompt(path: Path) -> str | None:
-    return text_of(path).strip() if path.is_file() else None
 
 
 def _speech_task(prompt: str | None) -> str | None:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TextIO, TypeVar
 
 from pipelines.corpora._base import RecipeError, Rows
@@ -225,7 +225,8 @@ def or_reject(rows: Rows, where: str, lines: Iterator[T]) -> Iterator[T]:
             rows.reject(where, "is empty")
         yield from lines
     except RecipeError as error:
-        rows.reject(where, f"cannot be read as a whole: {error}")
+        why = str(error).rpartition(f"{PurePosixPath(where).name}: ")[2]  # without the folders of this machine
+        rows.reject(where, f"not read to its end: {why}")
 
 
 @contextmanager

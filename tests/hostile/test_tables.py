@@ -229,6 +229,7 @@ def test_the_tables_of_recipes_are_bounded(tmp_path: Path, side: str, wound: str
         assert rejects == {".": done.reason}
     else:
         assert message in rejects.get(one.table, ""), rejects
+        assert rejects[one.table].startswith("not read to its end: ") and str(folder) not in rejects[one.table]
         if not (one.corpus == "common_voice" and wound == "20 GB"):
             assert (done.reason, done.utterances) == ("", 1)
 

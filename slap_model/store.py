@@ -25,6 +25,7 @@ import socket
 import stat
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -289,7 +290,11 @@ def _filled(path: Path, fill: Callable[[BinaryIO], None]) -> BinaryIO:
             if file := _locked(path, fcntl.LOCK_SH):
                 return file
             continue
-        file = _locked(unfinished, fcntl.LOCK_EX)  # waits for who fills it
+        try:
+            file = _locked(unfinished, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # somebody fills it, and keeps it locked under its name: not to be waited for here
+            time.sleep(0.05)
+            continue
         if file is None:
             continue
         try:
@@ -319,9 +324,13 @@ def _locked(path: Path, kind: int) -> BinaryIO | None:
         file = path.open("r+b" if kind == fcntl.LOCK_SH else "a+b")
     except FileNotFoundError:
         return None
-    fcntl.flock(file, kind)
-    if _is_at(file, path):
-        return file
+    try:
+        fcntl.flock(file, kind)
+        if _is_at(file, path):
+            return file
+    except BlockingIOError:
+        file.close()
+        raise
     file.close()
     return None
 

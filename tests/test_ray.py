@@ -282,7 +282,7 @@ def test_a_node_that_sees_no_recordings_is_an_error_and_no_shard_of_rejects(
         return run(work, (replace(unit, root=world / "not mounted") for unit in units), **options)
 
     monkeypatch.setattr(scale, "run", elsewhere)
-    with pytest.raises(shards.ShardError, match=f"{socket.gethostname()} sees no folder"):
+    with pytest.raises(shards.ShardError, match=f"{socket.gethostname()} sees nothing in"):
         make(world)
     assert not list((world / "shards").glob("*.tar"))
 

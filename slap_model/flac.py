@@ -3,8 +3,9 @@
 dr_flac (in the wheel of `miniaudio`) decodes in little more than half the time of libsndfile
 (tests/perf/read_speed.py). But it leaves out a damaged frame without a word: only who decodes to the end, and counts,
 knows that nothing is missing. So its ways to jump ahead are not used, which crafted files have led astray besides
-(https://github.com/mackron/dr_libs/pull/330). libsndfile jumps ahead and reports damage at once. There is no wheel of
-miniaudio for Linux on ARM; without it libsndfile decodes everything, to the same samples.
+(https://github.com/mackron/dr_libs/pull/330). libsndfile jumps ahead and reports damage at once, and has the last word
+on what dr_flac leaves out: it also reads frames that are longer than the header says. There is no wheel of miniaudio
+for Linux on ARM; without it libsndfile decodes everything, to the same samples.
 """
 
 from __future__ import annotations
@@ -75,8 +76,9 @@ class Flac:
     def _read_all(self, out: np.ndarray) -> None:
         from miniaudio import ffi, lib
 
+        packed = ffi.from_buffer(self._packed)  # the decoder keeps the address
         room = ffi.from_buffer("short[]", out, require_writable=True)
-        decoder = lib.ma_dr_flac_open_memory(self._packed, len(self._packed), ffi.NULL)
+        decoder = lib.ma_dr_flac_open_memory(packed, len(packed), ffi.NULL)
         if not decoder:
             raise FlacError("no FLAC")
         try:
@@ -86,8 +88,13 @@ class Flac:
             more = lib.ma_dr_flac_read_pcm_frames_s16(decoder, 1, ffi.new("short[1]"))
         finally:
             lib.ma_dr_flac_close(decoder)
-        if found < len(room) or more:
-            raise FlacError(f"{found if found < len(room) else 'more'} samples instead of {self.samples}")
+        if more:
+            raise FlacError(f"more samples instead of {self.samples}")
+        if found < len(room):
+            try:
+                self._read_part(0, out)
+            except FlacError as error:
+                raise FlacError(f"{found} samples instead of {self.samples}") from error
 
     def _read_part(self, start: int, out: np.ndarray) -> None:
         import soundfile

@@ -21,6 +21,7 @@ import soundfile
 from pipelines import audio
 from pipelines.audio import AudioError, Converted, convert, load
 from pipelines.decoders import base, libsndfile, raw
+from slap_model import flac
 from tests.test_audio import LIKENESS, RATE, ramp, write, write_wfdb
 
 REAL = Path(os.environ.get("SLAP_REAL", Path(__file__).parents[2] / "shared")) / "audio"
@@ -246,6 +247,32 @@ def test_a_flac_that_does_not_know_its_length_is_read_to_its_end(tmp_path: Path)
     plain = convert(path)
     path.write_bytes(frames_of(path.read_bytes(), 0))  # as ffmpeg writes it into a pipe
     assert convert(path).measured.samples_sha256 == plain.measured.samples_sha256
+
+
+@pytest.mark.parametrize("longest", [2_048, 4_096])
+def test_what_is_copied_is_read_by_the_trainer_whatever_its_header_says_of_its_frames(
+    longest: int, tmp_path: Path
+) -> None:
+    """dr_flac leaves out frames of 4,096 samples where the header says that none is longer than 2,048."""
+    path = write(tmp_path / "a.flac", "flac", voice() / 64)
+    content = bytearray(path.read_bytes())
+    content[8:12] = longest.to_bytes(2) * 2
+    path.write_bytes(content)
+    copied = convert(path).flac
+    assert copied[8:12] == content[8:12]
+    assert np.array_equal(flac.decode(copied), stored(copied))
+
+
+def test_a_flac_that_holds_more_than_its_header_says_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.flac", "flac", voice())
+    fewer = stored(path.read_bytes())[:-100]
+    content = bytearray(frames_of(path.read_bytes(), len(fewer)))
+    content[26:42] = hashlib.md5(fewer.astype("<i2").tobytes(), usedforsecurity=False).digest()
+    path.write_bytes(content)
+    if flac.HAS_DR_FLAC:  # libsndfile does not look behind them
+        assert str(refused(path)) == f"not audio or corrupt: more samples instead of {len(fewer)}"
+    else:
+        assert np.array_equal(flac.decode(convert(path).flac), fewer)
 
 
 # --- memory, whatever a header claims ------------------------------------------------------------------------

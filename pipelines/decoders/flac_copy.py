@@ -9,7 +9,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,14 +40,17 @@ class OriginalFlac:
     def sound(self, rate: int) -> Sound | None:
         """Its samples by dr_flac, which takes two thirds of libsndfile's time.
 
-        None where they are too many to be held at once, and where dr_flac finds damage: libsndfile has words for it.
+        None where they are too many to be held at once.
+
+        Raises:
+            AudioError: the trainer could not decode what would be stored.
         """
         if self.raw.content is None or self.samples > AT_ONCE:
             return None
         try:
-            steps = flac.decode(self.raw.content)
-        except flac.FlacError:
-            return None
+            steps = flac.decode(self._packed)
+        except flac.FlacError as error:
+            raise AudioError(f"not audio or corrupt: {error}") from error
         return Sound(rate, (steps[at : at + base.BLOCK, None] for at in range(0, len(steps), base.BLOCK)))
 
     def copy(self, steps: Iterator[Steps]) -> bytes:
@@ -58,6 +61,10 @@ class OriginalFlac:
             samples += len(block)
         if digest.digest() != self.streaminfo[18:34] or samples != self.samples:
             raise AudioError("not audio or corrupt: FLAC whose samples are not those that its header promises")
+        return self._packed
+
+    @cached_property
+    def _packed(self) -> bytes:
         copied = io.BytesIO()
         copied.write(b"fLaC\x80\x00\x00\x22" + self.streaminfo)  # the last metadata block, of 34 bytes
         self.raw.file.seek(self.frames_at)

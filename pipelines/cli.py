@@ -516,6 +516,8 @@ def withdraw(corpus: str, speaker: str, dry_run: bool, yes: bool) -> None:
             raise click.ClickException(str(error)) from error
         click.echo(f"withdrawn on {gone.finished}: nothing of the speaker is left in {settings.warehouse}")
         return
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from error
     except (WithdrawalError, sqlite3.OperationalError, OSError) as error:
         raise click.ClickException(
             f"{error}; mend the cause (is Dagster running?) and run the command again"

@@ -80,13 +80,16 @@ def ingest(corpus: Corpus, root: Path, out: Path, id_key: bytes) -> Ingested:
         out: the folder of all tables, ``warehouse/tables``.
         id_key: secret of the utterance ids, see `id_key`.
     """
-    _recover(out, corpus.name)
+    for parent in (out, out / AWAY):
+        _recover(parent, corpus.name)
     withdrawn, hashed = out.parent / withdrawals.NAME, functools.partial(keyed, id_key)
     audio = Spool(accounting.FILE)
     fingerprint, leaving = _fingerprint(corpus, root, id_key, audio)
     fingerprint += withdrawals.mark(withdrawn, hashed)
     stored = _stored(out / corpus.name, root, fingerprint)
     if stored is not None:
+        if not stored.reason:
+            forget(out, corpus.name)  # a run was killed before it could
         return stored
     found = root.is_dir()
     tables, reason = _scan(corpus, root) if found else (_no_rows(corpus), f"skipped: not found at {root}")
@@ -126,7 +129,12 @@ def ingest(corpus: Corpus, root: Path, out: Path, id_key: bytes) -> Ingested:
 
 def forget(tables: Path, corpus: str) -> None:
     """Remove the last tables of a corpus that was away: it is back, or no tar of it is left."""
-    _remove(tables / AWAY / corpus)
+    away = tables / AWAY
+    gone = _partial(away, corpus)
+    if (away / corpus).is_dir():
+        gone.parent.mkdir(exist_ok=True)
+        (away / corpus).rename(gone)  # at once: a withdrawal could not read the half of it
+    _remove(gone)
 
 
 def keyed(id_key: bytes, text: str) -> str:

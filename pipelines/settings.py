@@ -151,14 +151,32 @@ class Settings:
             note["id"] = owner
         store.write(self.warehouse / RUN, json.dumps(note).encode())
 
-    def _claim_store(self, owner: str) -> None:
-        """Two warehouses in one store would each remove the tars that the other needs."""
+    def store_owner(self) -> str:
+        """The id of the warehouse whose products lie in the store; "" where it is new.
+
+        Raises:
+            SettingsError: it cannot be used, or the last run worked in it and now it is empty: who is in its tars could
+                not withdraw, and the tars that are missed would be made anew.
+        """
         note = self.store / OWNER
         try:
-            held = json.loads(store.content(note))["id"] if store.exists(note) else ""
+            held = str(json.loads(store.content(note))["id"]) if store.exists(note) else ""
+        except (StoreError, ValueError, KeyError, TypeError) as error:
+            raise SettingsError(f"SLAP_STORE: {error}") from error
+        if not held and note_of(self.warehouse).get("store") == str(self.store):
+            raise SettingsError(
+                f"{self.store} is empty, and the last run worked there ({note} is gone): is the drive mounted? Where "
+                f'all of it was removed for good, take "store" out of {self.warehouse / RUN}'
+            )
+        return held
+
+    def _claim_store(self, owner: str) -> None:
+        """Two warehouses in one store would each remove the tars that the other needs."""
+        note, held = self.store / OWNER, self.store_owner()
+        try:
             if not held:
                 store.write(note, json.dumps({"id": owner}).encode())
-        except (StoreError, ValueError, KeyError, TypeError) as error:
+        except StoreError as error:
             raise SettingsError(f"SLAP_STORE: {error}") from error
         if held not in ("", owner):
             raise SettingsError(

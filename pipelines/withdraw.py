@@ -148,7 +148,10 @@ def find(settings: Settings, corpus: str, speaker: str) -> Found:
 
     Raises:
         UnknownSpeakerError: the corpus has no such speaker.
+        pipelines.settings.SettingsError: the store is not to be seen.
     """
+    if settings.apart:
+        settings.store_owner()
     hashed = _hash(settings)
     people = _stored(settings, "speaker", PEOPLE)
     persons = frozenset(people.filter(pl.col("speaker_id") == _speaker_id(corpus, speaker))["person_id"])
@@ -253,9 +256,9 @@ def _stored(
 def _of_others(settings: Settings, speakers: Collection[str]) -> pl.LazyFrame:
     """The utterances of everybody else, columns of SPOKEN."""
     files = _files(settings, "utterance.parquet")
-    if not files:
-        return pl.LazyFrame(schema=dict(SPOKEN))
-    return pl.scan_parquet(files).select(list(SPOKEN)).filter(~pl.col("speaker_id").is_in(list(speakers)))
+    # One by one: tables that are away may be of older code, with other columns.
+    parts = [pl.LazyFrame(schema=dict(SPOKEN)), *(pl.scan_parquet(file).select(list(SPOKEN)) for file in files)]
+    return pl.concat(parts).filter(~pl.col("speaker_id").is_in(list(speakers)))
 
 
 def _files(settings: Settings, name: str, corpus: str = "*") -> list[Path]:
@@ -284,7 +287,7 @@ def _observations(tables: Path, speakers: Collection[str]) -> int:
 
 def _rejects(tables: Path, speakers: Collection[str]) -> int:
     theirs = _of_corpus(tables.name, speakers)
-    if not theirs or not (tables / "reject.parquet").is_file():
+    if not theirs or not all((tables / f"{name}.parquet").is_file() for name in ("reject", "utterance")):
         return 0
     gone = pl.scan_parquet(tables / "reject.parquet").filter(_naming(tables, theirs))
     return int(gone.select(pl.len()).collect().item())

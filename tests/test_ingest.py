@@ -225,6 +225,29 @@ def test_killed_on_the_way_the_last_tables_are_still_there(recipe, root, out, mo
     assert pl.read_parquet(out / module.AWAY / "toy" / "speaker.parquet").height == 2
 
 
+@pytest.mark.parametrize("left", ["whole", "half removed"])
+def test_a_run_killed_before_it_forgot_is_made_good_by_the_next(recipe, root, out, monkeypatch, left):
+    ingest(recipe.corpus(), root, out, KEY)
+    gone = root.rename(root.with_name("away"))
+    ingest(recipe.corpus(), root, out, KEY)
+    gone.rename(root)
+    remove = module._remove
+
+    def killed(folder, *_):
+        if left == "whole" or (folder == out / module.AWAY / ".partial" / "toy" and folder.exists()):
+            raise ZeroDivisionError
+        remove(folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "forget" if left == "whole" else "_remove", killed)
+        with pytest.raises(ZeroDivisionError):
+            ingest(recipe.corpus(), root, out, KEY)
+    ingest(recipe.corpus(), root, out, KEY)
+    result = ingest(recipe.corpus(), root, out, KEY)
+    assert (result.utterances, result.changed) == (2, False)
+    assert [path for path in (out / module.AWAY).rglob("*") if path.is_file()] == []
+
+
 def test_broken_corpus_is_one_reject(recipe, root, out):
     recipe.error = RecipeError("SPEAKERS.TXT not found: unpack the archive")
     result = ingest(recipe.corpus(), root, out, KEY)

@@ -21,7 +21,7 @@ from benchmark.embed import embed, load_embeddings, utterance_ids
 from benchmark.embedders import SlapEmbedder
 from benchmark.files import file_hash
 from pipelines import manifest as manifests
-from pipelines import shards
+from pipelines import shards, withdraw
 from pipelines.settings import Settings, SettingsError, from_environment, store_of
 from slap_model import distributed, mirror, store
 from slap_model.distributed import LostRankError
@@ -368,6 +368,23 @@ def test_the_store_of_the_settings(s3: Store, tmp_path: Path) -> None:
     from_environment("demo", {**told, "SLAP_STORE": str(tmp_path)}).claim()  # here for a while, and there again
     assert not from_environment("demo", {"SLAP_WAREHOUSE": str(tmp_path)}).apart
     from_environment("demo", told).claim()
+
+
+def test_a_store_that_is_not_mounted_is_refused(tmp_path: Path) -> None:
+    settings = from_environment("demo", {"SLAP_WAREHOUSE": str(tmp_path / "w"), "SLAP_STORE": str(tmp_path / "drive")})
+    settings.claim()
+    settings.claim()
+    (tmp_path / "drive").rename(tmp_path / "unmounted")
+    with pytest.raises(SettingsError, match="is the drive mounted"):
+        settings.claim()
+    with pytest.raises(SettingsError, match="is the drive mounted"):
+        withdraw.find(settings, "voces", "quill00")
+    assert not (tmp_path / "drive").exists()
+    run = tmp_path / "w" / "run.json"
+    note = json.loads(run.read_text())
+    run.write_text(json.dumps({name: value for name, value in note.items() if name != "store"}))  # as the message says
+    settings.claim()
+    assert json.loads(run.read_text()) == note
 
 
 def test_without_a_store_all_lies_in_the_warehouse(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from pipelines.cli import main
 from pipelines.corpora._base import Rows, corpora
 from pipelines.definitions import definitions
 from pipelines.schema import REJECT
-from pipelines.settings import PROJECT, Settings
+from pipelines.settings import OWNER, PROJECT, Settings
 from pipelines.withdrawals import Withdrawal, WithdrawalError
 from slap_model import store
 from tests.s3 import Store
@@ -218,6 +218,7 @@ def move_to(large: Path, warehouse: Path) -> None:
             store.copy(file, large / file.relative_to(warehouse))
     note = json.loads((warehouse / "run.json").read_text())
     (warehouse / "run.json").write_text(json.dumps({**note, "store": str(large), "id": "test"}))
+    store.write(large / OWNER, json.dumps({"id": "test"}).encode())
 
 
 def test_a_withdrawal_from_an_object_store_ends_as_one_from_a_disk(

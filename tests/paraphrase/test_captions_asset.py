@@ -232,7 +232,7 @@ def test_a_withdrawal_takes_what_was_said_of_facts_that_nobody_else_has(paraphra
 
     folder = paraphrased / "captions"
     assert len(list((folder / "paraphrases").glob("*.json"))) == 2
-    _Texts(folder, pl.DataFrame({"utt_id": [row[0] for row in ROWS[1:]]})).remove()
+    _Texts(folder, pl.DataFrame({"utt_id": [row[0] for row in ROWS[1:]]})).remove(away=False)
     (left,) = (folder / "paraphrases").glob("*.json")
     assert "depression=absent" in left.read_text() and "depression=present" not in left.read_text()
     assert "depression=present" not in table(paraphrased)["used"].explode().to_list()

@@ -127,6 +127,14 @@ def ingest(corpus: Corpus, root: Path, out: Path, id_key: bytes) -> Ingested:
     return result
 
 
+def last_utterances(tables: Path, corpus: str) -> set[str]:
+    """The ids of a corpus' utterances, of one that is away as it was when it was last there."""
+    files = [parent / corpus / "utterance.parquet" for parent in (tables, tables / AWAY)]
+    return {
+        utt_id for file in files if file.is_file() for utt_id in pl.read_parquet(file, columns=["utt_id"])["utt_id"]
+    }
+
+
 def forget(tables: Path, corpus: str) -> None:
     """Remove the last tables of a corpus that was away: it is back, or no tar of it is left."""
     away = tables / AWAY

@@ -124,6 +124,7 @@ def shard_corpus(
     *,
     summary: Path | None = None,
     away: str = "",
+    known: Collection[str] = (),
     log: Callable[[str], object] | None = None,
 ) -> ShardReport:
     """Write every shard of a corpus that is not complete, then ``index.parquet``, ``sizes.json`` and the rejects.
@@ -138,6 +139,7 @@ def shard_corpus(
         summary: local folder for what is written last; None: ``out``.
         away: why the corpus as a whole is not there today, "" where it is. If it has no utterance then, its tars stay
             as they are for the day when it is back, and the summary names none of them.
+        known: utterances of its last tables. A tar with others goes: who is in it could not withdraw while it is away.
         log: is told now and then how far it is.
 
     Raises:
@@ -153,8 +155,9 @@ def shard_corpus(
             out.mkdir(parents=True, exist_ok=True)
         store.sweep(out)
         if away and not rows.height:
-            kept = len(store.listing(out, "*.tar"))
-            return dataclasses.replace(summarise([], 0, summary or out), kept=kept)
+            kept = _known(out, frozenset(known))
+            _remove_stale(out, kept)
+            return dataclasses.replace(summarise([], 0, summary or out), kept=len(kept))
         units = plan(corpus.name, root, rows, out)
         _remove_stale(out, {unit.tar.name for unit in units})
         done = store.at_once(complete, units)
@@ -488,6 +491,29 @@ def _samples_in(
 
 
 # --- the plan ---
+
+
+def _known(out: Path, known: Collection[str]) -> set[str]:
+    """Names of the tars that hold, and refuse, only such utterances."""
+    there = {tar.name for tar in store.listing(out, "*.tar")}
+    indexes = [index for index in store.listing(out, "*-*.parquet") if index.with_suffix(".tar").name in there]
+    named = store.at_once(_utterances_in, indexes)
+    return {
+        index.with_suffix(".tar").name
+        for index, utterances in zip(indexes, named, strict=True)
+        if utterances is not None and utterances <= known
+    }
+
+
+def _utterances_in(index: Path) -> set[str] | None:
+    """Those of a tar's index and its rejects; None where it is torn or of other code."""
+    content = store.content(index)
+    try:
+        rejects = json.loads(pl.read_parquet_metadata(io.BytesIO(content))["rejects"])
+        held = pl.read_parquet(content, columns=["utt_id"])["utt_id"]
+    except (PolarsError, KeyError):
+        return None
+    return {*held, *(reject["utt_id"] for reject in rejects)}
 
 
 def _remove_stale(out: Path, wanted: Collection[str]) -> None:

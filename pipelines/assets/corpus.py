@@ -136,6 +136,7 @@ def corpus_assets(corpus: Corpus) -> list[dg.AssetSpec | dg.AssetsDefinition]:
                 ingest.id_key(settings.warehouse),
                 summary=settings.shards / corpus.name,
                 away=away,
+                known=ingest.last_utterances(settings.tables, corpus.name) if away else (),
                 log=context.log.info,
             )
         except (shards.LicenceError, shards.ShardError, guard.WorkerDiedError, scale.EngineError) as error:

@@ -493,7 +493,7 @@ def _samples_in(
 # --- the plan ---
 
 
-def _known(out: Path, known: Collection[str]) -> set[str]:
+def _known(out: Path, known: frozenset[str]) -> set[str]:
     """Names of the tars that hold, and refuse, only such utterances."""
     there = {tar.name for tar in store.listing(out, "*.tar")}
     indexes = [index for index in store.listing(out, "*-*.parquet") if index.with_suffix(".tar").name in there]

@@ -6,11 +6,12 @@ A file's content decides how it is read, not its name, since corpora hold AIFF n
   what a header claims,
 - MP4/M4A, bare AAC, and Matroska/WebM by PyAV, from the extra ``slap[m4a]``,
 - WFDB signals of PhysioNet (a ``.dat``, which has no signature, with its ``.hea`` beside it) by code of our own,
+- a FLAC that is stored as it is by dr_flac (see `flac_copy`), which `sound_in` knows nothing of,
 - all else (WAV, FLAC, MP3, Ogg Vorbis and Opus, AIFF, SPHERE, CAF, RF64, W64) by soundfile.
 
-soundfile is the one route of all that it reads, because it is faster there than PyAV (tests/perf/codecs.py, times real
-time on one core of a busy machine): FLAC 4,500 and 3,200, WAV 18,900 and 870, MP3 3,500 and 1,500, Vorbis 1,400 and
-790; only Opus is slower, 310 and 440, and is not worth 100 MB of FFmpeg to those who have no AAC.
+soundfile is the one route of all else that it reads, because it is faster there than PyAV (tests/perf/codecs.py, times
+real time on one core of a busy machine): FLAC 4,500 and 3,200, WAV 18,900 and 870, MP3 3,500 and 1,500, Vorbis 1,400
+and 790; only Opus is slower, 310 and 440, and is not worth 100 MB of FFmpeg to those who have no AAC.
 """
 
 from __future__ import annotations

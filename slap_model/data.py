@@ -54,9 +54,9 @@ class Drawn:
     """What chance chose for one sample; its mask is drawn from ``rng`` next."""
 
     row: int
-    clip: Flac | Kept
+    clip: Flac | Kept  # of a longer one, the window that the model hears
     samples: int  # of what the model hears
-    at: int  # where in the clip that begins; of a clip that is repeated, by how much it is turned
+    turn: int  # of a clip that is repeated, by how much it is turned
     facts: int  # which set
     caption: int
     rng: np.random.Generator
@@ -98,7 +98,7 @@ class TrainingSet(Dataset[dict[str, Tensor]]):
     def batch(self, samples: Sequence[int]) -> dict[str, Tensor | list[Tensor]]:
         """These samples as a batch of `slap_model.task`: clips of one length together, the shortest first.
 
-        Each clip is decoded to its place in the batch.
+        Each clip that is not longer than a window is decoded to its place in the batch.
 
         Raises:
             ManifestError: a clip cannot be read.
@@ -244,28 +244,31 @@ class TrainingSet(Dataset[dict[str, Tensor]]):
         caption = int(first + rng.integers(end - first))
         with self._named(row):
             clip = self._clip(row)
-        samples, at = self.settings.samples, 0
+        samples, turn = self.settings.samples, 0
         if self.settings.data.lengths == "own":
             samples = self.settings.samples_of(self._own_frames(clip.samples))
         if clip.samples > samples:
-            at = int(rng.integers(clip.samples - samples + 1))
+            window = np.empty(samples, np.int16)  # now: a batch of recordings of hours is too much to hold
+            with self._named(row):
+                clip.read(int(rng.integers(clip.samples - samples + 1)), window)
+            clip = Kept(window)
         elif self.settings.data.lengths != "pad":
-            at = int(rng.integers(samples))
-        return Drawn(row, clip, samples, at, facts, caption, rng)
+            turn = int(rng.integers(samples))
+        return Drawn(row, clip, samples, turn, facts, caption, rng)
 
     def _hear(self, drawn: Drawn, out: np.ndarray) -> None:
-        """Fill ``out``: with a window of the clip, or with the whole clip as ``data.lengths`` says."""
+        """Fill ``out`` with the clip as ``data.lengths`` says."""
         clip = drawn.clip
         with self._named(drawn.row):
-            if clip.samples > len(out):
-                clip.read(drawn.at, out)
+            if clip.samples == len(out) and not drawn.turn:
+                clip.read(0, out)
             elif self.settings.data.lengths == "pad":
                 clip.read(0, out[: clip.samples])
                 out[clip.samples :] = 0
             else:
                 wave = np.empty(clip.samples, np.int16)
                 clip.read(0, wave)
-                repeated(wave, drawn.at, out)
+                repeated(wave, drawn.turn, out)
 
     @contextmanager
     def _named(self, row: int) -> Iterator[None]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import tempfile
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -171,6 +172,22 @@ def test_of_a_long_clip_the_window_alone_is_decoded(
     for number in range(10):
         assert len(data[number]["waves"]) == settings.samples
     assert max(asked) < settings.samples + NEAR
+
+
+def test_of_a_batch_one_long_clip_at_a_time_is_held(
+    settings: config.Config, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = io.BytesIO()
+    noise = np.random.default_rng(0).integers(-9_000, 9_000, 16_000 * 60, dtype=np.int16)
+    soundfile.write(held, noise, 16_000, format="FLAC")
+    monkeypatch.setattr(store, "read", lambda *_: bytes(held.getbuffer()))
+    data = TrainingSet(manifest, settings)
+    tracemalloc.start()
+    try:
+        data.batch(range(12))
+        assert tracemalloc.get_traced_memory()[1] < 3 * len(held.getbuffer())
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_clip_kept_in_memory_gives_the_same_samples(settings: config.Config, manifest: Manifest) -> None:

@@ -129,7 +129,8 @@ def ingest(corpus: Corpus, root: Path, out: Path, id_key: bytes) -> Ingested:
 
 def last_utterances(tables: Path, corpus: str) -> set[str]:
     """The ids of a corpus' utterances, of one that is away as it was when it was last there."""
-    files = [parent / corpus / "utterance.parquet" for parent in (tables, tables / AWAY)]
+    # A run beside this one may move them from the one folder to the other, and replace them when the corpus is back.
+    files = [parent / corpus / "utterance.parquet" for parent in (tables, tables / AWAY, tables)]
     return {
         utt_id for file in files if file.is_file() for utt_id in pl.read_parquet(file, columns=["utt_id"])["utt_id"]
     }

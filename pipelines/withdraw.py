@@ -34,7 +34,7 @@ from benchmark.files import tars_of
 from pipelines import ablate, board, ingest, shards, warehouse, withdrawals
 from pipelines.paraphrase.cache import strangers
 from pipelines.schema import SPEAKER, UTTERANCE
-from pipelines.settings import PROJECT, Settings
+from pipelines.settings import PROJECT, Settings, SettingsError, note_of
 from pipelines.withdrawals import Hash, Withdrawal
 from slap_model import store
 from slap_model.manifest import WITHDRAWN
@@ -148,10 +148,9 @@ def find(settings: Settings, corpus: str, speaker: str) -> Found:
 
     Raises:
         UnknownSpeakerError: the corpus has no such speaker.
-        pipelines.settings.SettingsError: the store is not to be seen.
+        pipelines.settings.SettingsError: the store is not to be seen, or is not that of the last run.
     """
-    if settings.apart:
-        settings.store_owner()
+    _refuse_another_store(settings)
     hashed = _hash(settings)
     people = _stored(settings, "speaker", PEOPLE)
     persons = frozenset(people.filter(pl.col("speaker_id") == _speaker_id(corpus, speaker))["person_id"])
@@ -203,6 +202,15 @@ def find(settings: Settings, corpus: str, speaker: str) -> Found:
         checkpoints=checkpoints,
         raw=tuple(_raw(settings, mine, speakers)),
     )
+
+
+def _refuse_another_store(settings: Settings) -> None:
+    """The person is to be removed where the last run left the tars, whatever SLAP_STORE says today."""
+    note = note_of(settings.warehouse)
+    used = note.get("store", str(settings.warehouse))
+    is_it = settings.store_owner() == note.get("id") if settings.apart else "store" not in note
+    if not is_it:
+        raise SettingsError(f"{settings.store} is not where the last run worked: set SLAP_STORE={used}, or run first")
 
 
 def describe(found: Found) -> list[str]:

@@ -380,6 +380,13 @@ def test_a_store_that_is_not_mounted_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="is the drive mounted"):
         withdraw.find(settings, "voces", "quill00")
     assert not (tmp_path / "drive").exists()
+    (tmp_path / "unmounted").rename(tmp_path / "drive")
+    for elsewhere in (tmp_path / "other", None):
+        with pytest.raises(SettingsError, match=rf"is not where the last run worked: set SLAP_STORE={settings.store}"):
+            withdraw.find(replace(settings, store_at=elsewhere), "voces", "quill00")
+    with pytest.raises(withdraw.UnknownSpeakerError):
+        withdraw.find(settings, "voces", "quill00")
+    shutil.rmtree(tmp_path / "drive")
     run = tmp_path / "w" / "run.json"
     note = json.loads(run.read_text())
     run.write_text(json.dumps({name: value for name, value in note.items() if name != "store"}))  # as the message says

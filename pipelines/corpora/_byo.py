@@ -416,6 +416,11 @@ def _columns(table: Path, names: Sequence[str], toml: CorpusToml) -> dict[str, s
                 )
             else:
                 own[ours] = name
+    if strange and not own:  # the first row may be no header but a person: it is not quoted
+        raise RecipeError(
+            f"{table}: none of its {len(names)} columns is known. Is its first row the header? Then say what each is "
+            f"under [columns] of {toml.path.name}"
+        )
     if strange:
         remedy = f"say what it is under [columns] of {toml.path.name}, or list it under ignore in its [corpus]"
         raise RecipeError(_listed(table, strange) + f"; {remedy}")

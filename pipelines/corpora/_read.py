@@ -142,7 +142,9 @@ def read_table(
     names = [fold(name) for name in header]
     absent = [name for name in required if name not in names]
     if absent:
-        raise RecipeError(f"{path}: no column {', '.join(absent)}; found {said(filter(None, names))}")
+        # Without any of them it may be a table without a header, whose first row is a person's: it is not quoted.
+        found = said(filter(None, names)) if len(absent) < len(required) else f"{len(names)} others: no header?"
+        raise RecipeError(f"{path}: no column {', '.join(absent)}; found {found}")
     if strict:
         _check_names(path, names)
     blank = dict.fromkeys(filter(None, names))

@@ -271,10 +271,22 @@ def test_a_short_row_takes_a_cell_for_every_column(tmp_path: Path, monkeypatch: 
 
 def test_a_message_does_not_repeat_all_columns(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
-    path.write_text(",".join(f"column {n}" for n in range(20_000)) + "\na\n")
-    with pytest.raises(RecipeError, match="no column speaker; found column 0, column 1, ") as caught:
-        read_table(path, ["speaker"])
+    path.write_text("age," + ",".join(f"column {n}" for n in range(19_999)) + "\na\n")
+    with pytest.raises(RecipeError, match="no column speaker; found age, column 0, column 1, ") as caught:
+        read_table(path, ["speaker", "age"])
     assert len(str(caught.value)) < 1_000
+
+
+def test_the_first_person_of_a_table_without_a_header_is_not_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("Anna Kovac,34,f\nJan Novak,40,m\n")
+    with pytest.raises(RecipeError) as caught:
+        read_table(path, ["speaker", "age"])
+    assert str(caught.value) == f"{path}: no column speaker, age; found 3 others: no header?"
+    folder = cohort(tmp_path / "raw", b"Anna Kovac,34,f\nJan Novak,40,m\n")
+    with pytest.raises(RecipeError, match="none of its 3 columns is known") as caught:
+        corpora(tmp_path / "raw")["clinic"].scan(folder)
+    assert "kovac" not in str(caught.value).lower()
 
 
 def test_parquet_that_says_more_rows_than_any_cohort_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import itertools
 import re
 import shutil
 from collections.abc import Iterator
@@ -102,8 +101,8 @@ def _ends_with_a_frame(raw: Raw, frames_at: int, samples: int) -> bool:
     begin = max(frames_at, raw.size - longest)
     raw.file.seek(begin)
     tail = raw.file.read(longest)
-    tries = itertools.islice(re.finditer(rb"\xff[\xf8\xf9]", tail), SYNC_WORDS)
-    return any(_crc16(tail[found.start() :]) == 0 for found in tries)
+    begins = [found.start() for found in re.finditer(rb"\xff[\xf8\xf9]", tail)]
+    return any(_crc16(tail[begin:]) == 0 for begin in reversed(begins[-SYNC_WORDS:]))  # the last frame is the shortest
 
 
 def _crc16(content: bytes) -> int:

@@ -35,6 +35,7 @@ from slap_model.flac import Flac, FlacError
 from slap_model.manifest import Manifest, ManifestError
 
 ROWS_AT_ONCE = 65_536  # of a table too large to hold
+HELD = 2**20  # bytes of a clip that waits until its batch is filled: 64 recordings of hours are too much to hold
 NONE = -1  # no key: Python's hash of a text is never -1
 
 
@@ -42,7 +43,7 @@ class Kept:
     """A clip that was decoded before."""
 
     def __init__(self, wave: np.ndarray) -> None:
-        self._wave, self.samples = wave, len(wave)
+        self._wave, self.samples, self.size = wave, len(wave), 0
 
     def read(self, start: int, out: np.ndarray) -> None:
         """As of `Flac`."""
@@ -54,8 +55,9 @@ class Drawn:
     """What chance chose for one sample; its mask is drawn from ``rng`` next."""
 
     row: int
-    clip: Flac | Kept  # of a longer one, the window that the model hears
+    clip: Flac | Kept  # of a large one, the window that the model hears
     samples: int  # of what the model hears
+    at: int  # where in the clip that begins
     turn: int  # of a clip that is repeated, by how much it is turned
     facts: int  # which set
     caption: int
@@ -98,7 +100,7 @@ class TrainingSet(Dataset[dict[str, Tensor]]):
     def batch(self, samples: Sequence[int]) -> dict[str, Tensor | list[Tensor]]:
         """These samples as a batch of `slap_model.task`: clips of one length together, the shortest first.
 
-        Each clip that is not longer than a window is decoded to its place in the batch.
+        Each clip is decoded to its place in the batch, but a large one when it is drawn.
 
         Raises:
             ManifestError: a clip cannot be read.
@@ -244,24 +246,26 @@ class TrainingSet(Dataset[dict[str, Tensor]]):
         caption = int(first + rng.integers(end - first))
         with self._named(row):
             clip = self._clip(row)
-        samples, turn = self.settings.samples, 0
+        samples, at, turn = self.settings.samples, 0, 0
         if self.settings.data.lengths == "own":
             samples = self.settings.samples_of(self._own_frames(clip.samples))
         if clip.samples > samples:
-            window = np.empty(samples, np.int16)  # now: a batch of recordings of hours is too much to hold
-            with self._named(row):
-                clip.read(int(rng.integers(clip.samples - samples + 1)), window)
-            clip = Kept(window)
+            at = int(rng.integers(clip.samples - samples + 1))
+            if clip.size > HELD:
+                window = np.empty(samples, np.int16)
+                with self._named(row):
+                    clip.read(at, window)
+                clip, at = Kept(window), 0
         elif self.settings.data.lengths != "pad":
             turn = int(rng.integers(samples))
-        return Drawn(row, clip, samples, turn, facts, caption, rng)
+        return Drawn(row, clip, samples, at, turn, facts, caption, rng)
 
     def _hear(self, drawn: Drawn, out: np.ndarray) -> None:
         """Fill ``out`` with the clip as ``data.lengths`` says."""
         clip = drawn.clip
         with self._named(drawn.row):
-            if clip.samples == len(out) and not drawn.turn:
-                clip.read(0, out)
+            if clip.samples >= len(out) and not drawn.turn:
+                clip.read(drawn.at, out)
             elif self.settings.data.lengths == "pad":
                 clip.read(0, out[: clip.samples])
                 out[clip.samples :] = 0

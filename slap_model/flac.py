@@ -50,7 +50,7 @@ class Flac:
     def __init__(self, packed: bytes) -> None:
         if len(packed) < 42 or packed[:4] != b"fLaC" or packed[4] & 0x7F:  # its first block is STREAMINFO
             raise FlacError("no FLAC")
-        self._packed = packed
+        self._packed, self.size = packed, len(packed)
         streaminfo = int.from_bytes(packed[18:26])  # Hz: 20 bits, channels - 1: 3, bits - 1: 5, samples: 36
         channels, self.samples = (streaminfo >> 41 & 7) + 1, streaminfo & 2**36 - 1
         if channels != 1:

